@@ -1,0 +1,21 @@
+"""What a judge is: an async callable that scores one reply to one query.
+
+    async def polite(query: Query, reply: str) -> Verdict:
+        value = 5.0 if "please" in reply.lower() else 1.0
+        return Verdict(scores=(Score("Politeness", value),))
+
+A judge never raises for what a model said: an unreadable judgement is a `Verdict` with `failed`
+set. It lets `BudgetSpent` and unreachable-server errors through, because those end the job.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from trueup.types import Query, Verdict
+
+
+class Judge(Protocol):
+    """Scores one reply to one query on a scale of 1 to 5 per criterion."""
+
+    async def __call__(self, query: Query, reply: str) -> Verdict: ...
