@@ -1,0 +1,161 @@
+"""Is the reply a reply at all, or a machine stuck in a groove?
+
+    degenerate("the the the the the the")          # 'the same words over and over'
+    degenerate("Paris.")                           # None: short, but an answer
+    degenerate("User: hi\\nAssistant: hello")       # 'role markers leak into the reply'
+    repetition("a b c a b c")                      # 0.25: one of four 3-grams came before
+
+The idea: most broken replies of small models are broken in one of ten visible ways, and each can
+be seen without understanding a word. The reason given is the way.
+
+What it does not do: judge whether a well-formed reply is any good, or about the question; for the
+latter see `relevance`. Songs repeat lines and code repeats brackets, so repetition must fill a
+large part of the reply before it counts.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+import numpy as np
+
+_READ = 20_000
+"""Characters read, which bounds the time."""
+_LONGEST_PERIOD = 24
+"""Words in the longest loop that is looked for."""
+
+_WORD = re.compile(r"\w+(?:'\w+)*")
+_CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
+_SPACE = re.compile(r"\s+")
+_SENTENCE = re.compile(r"[^.!?\n。！？]+[.!?。！？]*")
+_CHARACTER_RUN = re.compile(r"([^\s\d.\-=_*#~+|/\\])\1{9}|([.\-=_*#~+|/\\])\2{79}")
+_SCAFFOLD = re.compile(
+    r"<\|?/?(?:im_start|im_end|im_sep|endoftext|end_of_text|eot_id|start_header_id|end_header_id"
+    r"|system|user|assistant)\|?>"
+    r"|\[/?INST\]|<</?SYS>>|<s>|</s>"
+    r"|^\s*\**(?:user|human|assistant|system|query|instruction|AI)\**\s?:\**(?=\s|$)"
+    r"|^\s*#{1,4}\s?(?:instruction|response|query|input|user|assistant|human|system|answer|question)"
+    r"s?\s?:?\s*$",
+    re.IGNORECASE | re.MULTILINE,
+)
+_PLACEHOLDER = re.compile(
+    r"[\[<{(]\s?(?:insert|your|the|add|enter|write)\s(?:\w+\s){0,4}?"
+    r"(?:reply|response|answer|text|query|question|prompt|instruction|output|content|here)\b[^\]>})]{0,60}[\]>})]"
+    r"|[\[{<]{1,2}\s?(?:query|reply|response|answer|output|prompt|instruction|input|question|placeholder"
+    r"|user_input|text)\s?[\]}>]{1,2}",
+    re.IGNORECASE,
+)
+
+
+def words(text: str) -> list[str]:
+    """The words of a text in lower case; of scripts without spaces, the characters."""
+    lowered = text[:_READ].lower()
+    if _CJK.search(lowered):
+        lowered = _CJK.sub(lambda found: f" {found.group()} ", lowered)
+    return _WORD.findall(lowered)
+
+
+def _shingles(tokens: list[str], n: int) -> list[tuple[str, ...]]:
+    return list(zip(*(tokens[i:] for i in range(n)), strict=False))
+
+
+def repetition(reply: str) -> float:
+    """Share of the reply's word 3-grams that occurred before in it, 0 to 1."""
+    grams = _shingles(words(reply), 3)
+    return 1 - len(set(grams)) / len(grams) if grams else 0.0
+
+
+def overlap(reply: str, source: str, n: int = 4) -> float:
+    """Share of the reply's word n-grams that occur in `source`, 0 to 1; 0 of a shorter reply."""
+    grams = _shingles(words(reply), n)
+    known = set(_shingles(words(source), n))
+    return sum(gram in known for gram in grams) / len(grams) if grams else 0.0
+
+
+def copied(reply: str, demonstrations: object, share: float = 0.8) -> bool:
+    """Whether the reply is taken from one of these demonstration replies.
+
+    `demonstrations` is a sequence of texts. Replies under four words are copies when equal.
+    """
+    assert not isinstance(demonstrations, str)
+    mine = words(reply)
+    for text in demonstrations:  # type: ignore[attr-defined]
+        if mine and (mine == words(text) or overlap(reply, text) >= share):
+            return True
+    return False
+
+
+def _longest_loop(tokens: list[str]) -> tuple[int, int]:
+    """(words covered, period) of the longest stretch in which a phrase follows itself."""
+    numbers: dict[str, int] = {}
+    ids = np.array([numbers.setdefault(token, len(numbers)) for token in tokens], dtype=np.int64)
+    best = (0, 1)
+    for period in range(1, min(_LONGEST_PERIOD, len(ids) // 2) + 1):
+        same = ids[period:] == ids[:-period]
+        if not same.any():
+            continue
+        breaks = np.flatnonzero(~np.concatenate(([False], same, [False])))
+        run = int(np.diff(breaks).max()) - 1
+        if run >= max(2 * period, 3) and run + period > best[0]:
+            best = (run + period, period)
+    return best
+
+
+def _repeats_a_sentence(text: str) -> bool:
+    parts = [" ".join(words(part)) for part in _SENTENCE.findall(text)]
+    parts = [part for part in parts if part.count(" ") >= 3]
+    if len(parts) < 2:
+        return False
+    counts = Counter(parts)
+    total = sum(part.count(" ") + 1 for part in parts)
+    again = sum((part.count(" ") + 1) * (n - 1) for part, n in counts.items())
+    return again / total >= 0.3
+
+
+def echoes(reply: str, query: str) -> bool:
+    """Whether the reply says the query again and next to nothing else."""
+    mine, theirs = words(reply), words(query)
+    if not mine or len(theirs) < 3:
+        return False
+    if mine == theirs:
+        return True
+    if len(mine) > 1.25 * len(theirs) + 2:
+        return False
+    return overlap(reply, query, 3) >= 0.85 and overlap(query, reply, 3) >= 0.7
+
+
+def _too_short(reply: str, reference: str | None) -> bool:
+    if reference is not None and reply.strip().casefold() == reference.strip().casefold():
+        return False
+    return not words(reply)
+
+
+def degenerate(reply: str, query: str | None = None, reference: str | None = None) -> str | None:
+    """Why this is no reply at all, or None. `query` allows an echo to be seen."""
+    text = reply[:_READ]
+    if not text.strip():
+        return "empty"
+    if _SCAFFOLD.search(text):
+        return "role markers leak into the reply"
+    if _PLACEHOLDER.search(text):
+        return "a placeholder was left unfilled"
+    if _too_short(text, reference):
+        return "no words"
+    solid = _SPACE.sub("", text)
+    letters = sum(character.isalnum() for character in solid)
+    if letters / len(solid) < 0.3:
+        return "mostly punctuation"
+    if _CHARACTER_RUN.search(text):
+        return "one character over and over"
+    tokens = words(text)
+    covered, _ = _longest_loop(tokens)
+    if covered >= max(6, 0.3 * len(tokens)) or covered >= 40:
+        return "the same words over and over"
+    if _repeats_a_sentence(text):
+        return "the same sentence over and over"
+    if len(tokens) >= 30 and repetition(text) >= 0.5:
+        return "more repetition than text"
+    if query is not None and echoes(text, query):
+        return "echoes the query"
+    return None
