@@ -1,0 +1,228 @@
+"""A model that stops at a limit of calls, tokens, money or time, shared with others.
+
+    budget = Budget(calls=300, usd=2.0)
+    policy = Budgeted(Remembered(model, calls, "policy"), budget)
+    judge = Budgeted(Remembered(model, calls, "judge"), budget)
+    await policy.reply(request)          # BudgetSpent, before the call, once a limit is reached
+    budget.left().calls
+
+A call is reserved before it is made, so a limit of ten lets exactly ten out, however many ask at
+once. What a call costs in tokens and money is known when it ends: those limits can be passed, by
+what was under way when they were reached and no more.
+
+A reply out of the store counts like a paid one. That is what makes a job that was killed and run
+again stop where it would have stopped. The same request asked again in one process counts once. A
+call that failed is not counted; one whose caller gave up waiting is, for it may well be answered.
+
+Time is that of this process, and embeddings count as nothing, since nothing says what they used;
+both are refused once the limit is reached.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from trueup.errors import BudgetSpent, SettingsError
+from trueup.models.model import Embeddings, Model
+from trueup.types import Reply, Request, Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What a model's tokens cost, in US dollars per million. A model of your own costs 0 and 0."""
+
+    usd_per_million_in: float
+    usd_per_million_out: float
+    usd_per_million_cached: float | None = None
+    """For input tokens out of the server's cache; None where they cost as much as the others."""
+
+    def usd(self, usage: Usage) -> float:
+        """What one call cost."""
+        cached = min(usage.cached, usage.tokens_in)
+        per_cached = self.usd_per_million_cached
+        if per_cached is None:
+            per_cached = self.usd_per_million_in
+        fresh = (usage.tokens_in - cached) * self.usd_per_million_in
+        return (fresh + cached * per_cached + usage.tokens_out * self.usd_per_million_out) / 1e6
+
+
+def price_of(model: object) -> Price | None:
+    """The model's `price`, if it has one: an optional part of being a `Model`."""
+    price = getattr(model, "price", None)
+    return price if isinstance(price, Price) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What was used of a budget."""
+
+    calls: int
+    """Calls that were answered or are under way."""
+    tokens: int
+    """Tokens in and out of the calls that were answered, like `usd`."""
+    usd: float
+    minutes: float
+    """Since the budget was made."""
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What remains of a budget, never below zero; None where there is no limit."""
+
+    calls: int | None
+    tokens: int | None
+    usd: float | None
+    minutes: float | None
+
+
+class Budget:
+    """Limits, and what was spent of them, for any number of models together."""
+
+    def __init__(
+        self,
+        calls: int | None = None,
+        tokens: int | None = None,
+        usd: float | None = None,
+        minutes: float | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """None is no limit. `clock` gives seconds. Raises `SettingsError` for limits below 0."""
+        limits = {"calls": calls, "tokens": tokens, "usd": usd, "minutes": minutes}
+        for name, limit in limits.items():
+            if limit is not None and (math.isnan(limit) or limit < 0):
+                raise SettingsError(
+                    f"A budget of {limit} {name} makes no sense. Give a number from 0 up with "
+                    f"--budget-{name}, or leave it out for no limit."
+                )
+        self.calls, self.tokens, self.usd, self.minutes = calls, tokens, usd, minutes
+        self._clock = clock
+        self._began = clock()
+        self._calls = 0
+        self._tokens = 0
+        self._usd = 0.0
+        # An address is kept as its first 64 bits: small, for there may be a great many.
+        self._waiting: Counter[int] = Counter()
+        self._counted: set[int] = set()
+        self._abandoned: set[int] = set()
+
+    @property
+    def spent(self) -> Spent:
+        """What was used so far."""
+        return Spent(self._calls, self._tokens, self._usd, (self._clock() - self._began) / 60)
+
+    def left(self) -> Left:
+        """What remains."""
+        spent = self.spent
+        return Left(
+            None if self.calls is None else max(0, self.calls - spent.calls),
+            None if self.tokens is None else max(0, self.tokens - spent.tokens),
+            None if self.usd is None else max(0.0, self.usd - spent.usd),
+            None if self.minutes is None else max(0.0, self.minutes - spent.minutes),
+        )
+
+    def check(self) -> None:
+        """Raise `BudgetSpent` if another call would be too many."""
+        spent = self.spent
+        for name, limit, used in (
+            ("calls", self.calls, spent.calls),
+            ("tokens", self.tokens, spent.tokens),
+            ("usd", self.usd, spent.usd),
+            ("minutes", self.minutes, spent.minutes),
+        ):
+            if limit is not None and used >= limit:
+                raise BudgetSpent(
+                    f"The budget of {limit:,} {name} is spent, after {spent.calls:,} calls, "
+                    f"{spent.tokens:,} tokens, {spent.usd:.4f} usd and {spent.minutes:.1f} "
+                    f"minutes. Raise it with --budget-{name} and run again: what was answered is "
+                    "not paid twice."
+                )
+
+    def reserve(self, address: str) -> None:
+        """Count a call that is about to be made, unless it is counted. Raises `BudgetSpent`."""
+        key = _key(address)
+        if key not in self._counted and key not in self._waiting:
+            self.check()
+            self._calls += 1
+        self._waiting[key] += 1
+
+    def settle(self, address: str, usage: Usage, usd: float) -> None:
+        """A reserved call was answered: count what it used, once."""
+        key = self._leave(address)
+        if key not in self._counted or key in self._abandoned:
+            self._counted.add(key)
+            self._abandoned.discard(key)
+            self._tokens += usage.tokens_in + usage.tokens_out
+            self._usd += usd
+
+    def abandon(self, address: str) -> None:
+        """A reserved call's caller gave up: it stays counted, for it may yet be answered."""
+        key = self._leave(address)
+        if key not in self._counted:
+            self._counted.add(key)
+            self._abandoned.add(key)
+
+    def give_back(self, address: str) -> None:
+        """A reserved call failed: it is not counted, unless somebody else waits for the same."""
+        key = self._leave(address)
+        if key not in self._counted and key not in self._waiting:
+            self._calls -= 1
+
+    def _leave(self, address: str) -> int:
+        key = _key(address)
+        self._waiting[key] -= 1
+        if not self._waiting[key]:
+            del self._waiting[key]
+        return key
+
+
+def _key(address: str) -> int:
+    return int(address[:16], 16)
+
+
+class Budgeted:
+    """A model whose calls come out of a budget."""
+
+    def __init__(self, model: Model, budget: Budget) -> None:
+        """Raises `SettingsError` for a limit on money and a model without a known price."""
+        self._model = model
+        self._budget = budget
+        self.price = price_of(model)
+        """The wrapped model's."""
+        if budget.usd is not None and self.price is None:
+            raise SettingsError(
+                f"There is a budget of {budget.usd} usd, but the price of {model.identity} is not "
+                "known. Give its price per million tokens, or limit calls or tokens instead "
+                "(--budget-calls, --budget-tokens)."
+            )
+
+    @property
+    def identity(self) -> str:
+        return self._model.identity
+
+    async def reply(self, request: Request) -> Reply:
+        address = request.address(self.identity)
+        self._budget.reserve(address)
+        try:
+            reply = await self._model.reply(request)
+        except asyncio.CancelledError:
+            self._budget.abandon(address)
+            raise
+        except BaseException:
+            self._budget.give_back(address)
+            raise
+        usd = self.price.usd(reply.usage) if self.price else 0.0
+        self._budget.settle(address, reply.usage, usd)
+        return reply
+
+    async def embed(self, texts: Sequence[str]) -> Embeddings:
+        self._budget.check()
+        return await self._model.embed(texts)
+
+    async def close(self) -> None:
+        await self._model.close()
