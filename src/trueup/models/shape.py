@@ -1,0 +1,180 @@
+"""JSON in a given shape from a server that cannot be made to write it.
+
+    asked = with_instruction(request)              # the schema, put into words
+    read = fitting('```json\n{"score": 4}\n```', schema)
+    read.text, read.problem                        # '{"score": 4}', None
+
+The text is repaired (fences, trailing commas, missing brackets) and compared with the schema's
+types, required keys and choices. It is no full validator: ranges, lengths and patterns are left
+to whoever reads the value, who must check it anyway.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from trueup.types import Message, Request
+
+_DEEPEST = 64
+"""Levels of nesting that are compared; schemas may refer to themselves."""
+
+_KINDS: dict[str, tuple[type, ...]] = {
+    "object": (dict,),
+    "array": (list,),
+    "string": (str,),
+    "boolean": (bool,),
+    "integer": (int,),
+    "number": (int, float),
+    "null": (type(None),),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A text after reading: canonical JSON when it fits, else as it was with the problem."""
+
+    text: str
+    problem: str | None
+
+
+def fitting(text: str, schema: Mapping[str, Any]) -> Fitted:
+    """Read JSON out of a model's text, mending what can be mended."""
+    value = _read(text)
+    problem = misfit(value, schema, schema)
+    if problem is not None:
+        return Fitted(text, problem)
+    return Fitted(json.dumps(value, ensure_ascii=False), None)
+
+
+def obeyed(text: str, schema: Mapping[str, Any]) -> bool:
+    """Whether the text as it stands is JSON in the schema's shape."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return misfit(value, schema, schema) is None
+
+
+def with_instruction(request: Request) -> Request:
+    """The same request with its schema in words instead."""
+    schema = json.dumps(request.schema, ensure_ascii=False, sort_keys=True)
+    words = f"{_wording('schema.txt')}\n{schema}"
+    return replace(request, prompt=_told(request.prompt, words), schema=None)
+
+
+def with_complaint(request: Request, answer: str, problem: str) -> Request:
+    """The request after an answer that did not fit: what was said, and what was wrong with it."""
+    if isinstance(request.prompt, str):
+        return request
+    words = f"{_wording('schema_again.txt')} {problem}"
+    turns = (*request.prompt, Message("assistant", answer), Message("user", words))
+    return replace(request, prompt=turns)
+
+
+def misfit(
+    value: Any, schema: Any, root: Mapping[str, Any], at: str = "$", depth: int = 0
+) -> str | None:
+    """The first way in which a value is not of the schema's shape, as a phrase; None if it fits."""
+    if not isinstance(schema, Mapping) or depth > _DEEPEST:
+        return None
+    if "$ref" in schema:
+        return misfit(value, _referred(schema["$ref"], root), root, at, depth + 1)
+    for several in ("anyOf", "oneOf"):
+        if several in schema:
+            found = [misfit(value, one, root, at, depth + 1) for one in schema[several]]
+            if found and None not in found:
+                return found[0]
+    return (
+        _wrong_kind(value, schema, at)
+        or _wrong_choice(value, schema, at)
+        or _wrong_inside(value, schema, root, at, depth)
+    )
+
+
+def _wrong_kind(value: Any, schema: Mapping[str, Any], at: str) -> str | None:
+    kinds = schema.get("type")
+    if kinds is None:
+        return None
+    names = [kinds] if isinstance(kinds, str) else list(kinds)
+    if any(_is(value, name) for name in names):
+        return None
+    return f"{at} is not of type {' or '.join(map(str, names))}"
+
+
+def _is(value: Any, name: str) -> bool:
+    if name not in _KINDS:
+        return True
+    if isinstance(value, bool):
+        return name == "boolean"
+    if name == "integer" and isinstance(value, float):
+        return value.is_integer()
+    return isinstance(value, _KINDS[name])
+
+
+def _wrong_choice(value: Any, schema: Mapping[str, Any], at: str) -> str | None:
+    if "enum" in schema and value not in schema["enum"]:
+        return f"{at} is not one of {json.dumps(schema['enum'], ensure_ascii=False)}"
+    if "const" in schema and value != schema["const"]:
+        return f"{at} is not {json.dumps(schema['const'], ensure_ascii=False)}"
+    return None
+
+
+def _wrong_inside(
+    value: Any, schema: Mapping[str, Any], root: Mapping[str, Any], at: str, depth: int
+) -> str | None:
+    if isinstance(value, dict):
+        for key in schema.get("required", ()):
+            if key not in value:
+                return f"{at} has no key {key!r}"
+        for key, inner in schema.get("properties", {}).items():
+            if key in value and (bad := misfit(value[key], inner, root, f"{at}.{key}", depth + 1)):
+                return bad
+    if isinstance(value, list) and "items" in schema:
+        for place, one in enumerate(value):
+            if bad := misfit(one, schema["items"], root, f"{at}[{place}]", depth + 1):
+                return bad
+    return None
+
+
+def _referred(reference: object, root: Mapping[str, Any]) -> Any:
+    """The part of the schema that `#/a/b` names; nothing for references to elsewhere."""
+    place: Any = root
+    for step in str(reference).removeprefix("#").strip("/").split("/"):
+        if not isinstance(place, Mapping) or step not in place:
+            return None
+        place = place[step]
+    return place
+
+
+def _read(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        pass
+    import json_repair  # here, because most servers obey and it is never needed
+
+    try:
+        return json_repair.loads(text)
+    except (ValueError, RecursionError, TypeError, IndexError):
+        return None
+
+
+def _told(prompt: tuple[Message, ...] | str, words: str) -> tuple[Message, ...] | str:
+    if isinstance(prompt, str):
+        return f"{words}\n\n{prompt}"
+    # After the last user turn: nearest to the answer, and the constant part before stays cached.
+    for place in range(len(prompt) - 1, -1, -1):
+        if prompt[place].role == "user":
+            turn = replace(prompt[place], content=f"{prompt[place].content}\n\n{words}")
+            return (*prompt[:place], turn, *prompt[place + 1 :])
+    return (*prompt, Message("user", words))
+
+
+@cache
+def _wording(name: str) -> str:
+    return files("trueup.models").joinpath("wording", name).read_text("utf-8").strip()
