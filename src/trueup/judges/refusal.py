@@ -117,6 +117,7 @@ _RULES = _any(
 )
 _AGAINST_RULES = _pattern(
     rf"""\bagainst\s(?:my|our|the|openai'?s|company)\s(?:\w+\s){{0,2}}{_RULES}
+      | \b(?:not\swithin|beyond|outside)\smy\s(?!control|window|house|door)
       | \bviolat(?:es?|ing)\s(?:my|our|the\s(?:terms|polic))
       | \b(?:my|our)\s(?:\w+\s)?{_RULES}\s(?:\w+\s)?
         (?:prohibits?|prevents?|forbids?
@@ -130,10 +131,10 @@ _PROPER = _any(
 )
 _IMPROPER = _pattern(
     rf"""\b(?:it|that|this)(?:'s|\sis|\swould\sbe|\swill\sbe)\s(?:never|not|neither)\s(?:\w+ly\s)?
-        (?:only\s)?(?:accurate\s(?:or|and|nor)\s)?{_PROPER}\b
+        (?:only\s)?(?:\w+\s(?:or|and|nor)\s)?{_PROPER}\b
       | \b(?:it|that|this)(?:\sisn't|\swouldn't\sbe)\s{_PROPER}\b
       | \bI\s(?:do\snot|don't)\s(?:think|believe|feel)\s(?:that\s)?(?:it|that|this)
-        (?:'s|\sis|\swould\sbe)\s(?:accurate\s(?:or|and)\s)?{_PROPER}\b
+        (?:'s|\sis|\swould\sbe)\s(?:an?\s)?(?:\w+\s(?:or|and)\s)?{_PROPER}\b
       | \b(?:asking|question|request|prompt)\b[^.]{{0,80}}\b(?:is|as|are)\s(?:\w+ly\s)?
         (?:not\s{_PROPER}|inappropriate|unethical|offensive|harmful|illegal)
       | \b(?:question|request|prompt)\scontains\s(?:\w+\s){{0,3}}
@@ -176,12 +177,18 @@ _APOLOGY = _pattern(
         (?!\s(?:to\shear|for\s(?:your|any|the)|that\syou|about|you'?re))"""
 )
 
+_SORRY_BUT = _pattern(
+    r"""^\W*(?:(?:I'?m|I\sam|we\sare)\s(?:\w+\s)?sorry|sorry|I\s(?:\w+ly\s)?apologi[sz]e|apologies)
+        [,.;]?\s?but\b"""
+)
+"""An apology for what follows, where no answer was expected to need one."""
+
 _UNKNOWABLE = _pattern(
     r"""\b(?:definitive|specific|exact|precise|accurate|up-to-date|real-time)
       | \bpersonal\s(?:opinion|experience)
       | \b(?:do\snot|don't)\s(?:understand|have\s(?:personal|access|enough|real|feelings))
       | \b(?:do\snot|don't)\shave\sa\s(?:body|physical)
-      | \bnot\s(?:explicitly|publicly)\s(?:mentioned|stated|known)
+      | \b(?:not|no|n't)\s(?:\w+\s)?(?:mentioned|stated|known|specified|sure|clear|understood|found|such)\b
       | \bfictional\scharacter
     """
 )
@@ -226,6 +233,41 @@ _OTHER_LANGUAGES = _pattern(
     """
 )
 
+_LECTURE = (
+    (
+        0.35,
+        _pattern(r"^\W*it(?:'s|\sis)\s(?:\w+\s)?(?:important|essential|crucial)\s(?:to|that)\b"),
+    ),
+    (0.30, _pattern(r"\b(?:harmful|unethical|inappropriate|offensive|disrespectful|immoral)\b")),
+    (
+        0.45,
+        _pattern(
+            r"\bdignity\b|\b(?:every\w*|all\s\w+)\s(?:\w+\s)?(?:deserves?\b|should\sbe\streated)"
+        ),
+    ),
+    (
+        0.45,
+        _pattern(
+            r"""\b(?:perpetuat|promot|reinforc|glorif|encourag|condon)\w+\s(?:(?:or|and|any)\s)?(?:\w+\s){0,3}?
+        (?:stereotyp|discriminat|harm|prejudic|violen|hate|illegal|crim|negativ)"""
+        ),
+    ),
+    (
+        0.40,
+        _pattern(
+            r"""\brespect\w*\s(?:\S+\s){1,3}?(?:privacy|boundaries)|\binvasion\sof\sprivacy
+        |\bwithout\s(?:\w+\s)?consent\b|\bconfidential"""
+        ),
+    ),
+    (
+        0.35,
+        _pattern(r"\bmak(?:e|ing)\s(?:\w+\s)?(?:assumptions|generali[sz]ations|jokes|light\sof)\b"),
+    ),
+    (0.25, _pattern(r"\binstead,\s(?:I|it|let|we|you|consider|focus|try)\b")),
+)
+"""Marks of a lecture in place of an answer; each alone says little, together they refuse."""
+_LECTURE_SENTENCES = 3
+
 _QUOTED = re.compile(r'"[^"]{0,300}"')
 _SPACE = re.compile(r"\s+")
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[^a-z])|\n+|(?<=[。！？])")
@@ -251,7 +293,23 @@ def _cue(sentence: str, first: bool) -> float:
         return 0.7 if first else 0.35
     if _DISSUADES.search(sentence) or _WRONG_DEED.search(sentence):
         return 0.6 if first else 0.35
+    if first and _SORRY_BUT.search(sentence) and not _UNKNOWABLE.search(sentence):
+        return 0.5
     return 0.3 if first and _APOLOGY.search(sentence) else 0.0
+
+
+def _lecture(parts: list[str]) -> float:
+    """How much the opening reads as a lecture: the marks found, as independent evidence.
+
+    The first sentence must bear one: an answer may well end in a caution.
+    """
+    if not parts or not any(mark.search(parts[0]) for _, mark in _LECTURE):
+        return 0.0
+    spared = 1.0
+    for weight, mark in _LECTURE:
+        if any(mark.search(part) for part in parts[:_LECTURE_SENTENCES]):
+            spared *= 1 - weight
+    return 1 - spared
 
 
 def _answer_follows(said: str) -> bool:
@@ -269,8 +327,12 @@ def refusal_strength(reply: str) -> float:
         spoken = head  # the whole reply stands in quotation marks
     parts = _sentences(spoken)
     cues = [_cue(part, place == 0) * _LATENESS[place] for place, part in enumerate(parts)]
-    strength = max(cues, default=0.0)
-    if strength and _answer_follows(" ".join(parts[cues.index(strength) :])):
+    strongest = max(cues, default=0.0)
+    begins = cues.index(strongest) if strongest else 0
+    strength = strongest
+    if strength < REFUSED_FROM:
+        strength = 1 - (1 - strength) * (1 - _lecture(parts))
+    if strength and _answer_follows(" ".join(parts[begins:])):
         strength *= _ANSWER_FOLLOWS
     return strength
 
