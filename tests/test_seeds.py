@@ -70,7 +70,7 @@ def test_every_text_is_trimmed_ascii() -> None:
 
 def test_both_behaviours_make_up_nearly_half_of_the_demonstrations() -> None:
     assert len(DEMONSTRATIONS) >= 240
-    assert 0.44 <= share(DEMONSTRATIONS, "harmful") <= 0.55
+    assert 0.45 <= share(DEMONSTRATIONS, "harmful") <= 0.55
     assert {row["category"] for row in DEMONSTRATIONS} == ANSWERED | {"harmful"}
 
 
