@@ -49,6 +49,9 @@ _COSTS = """
     FROM calls WHERE rowid > ? AND rowid <= ? GROUP BY role
 """
 
+_ABSURD = 2**40
+"""More tokens than any call has: a server that claims more must not break the sums."""
+
 
 class Calls:
     """Request address → reply, with what each cost."""
@@ -135,8 +138,10 @@ class Calls:
         self._paid[role] = self._paid.get(role, RoleCost()) + cost
         text = reply_to_json(reply)
         row = (
-            address, role, model, usage.tokens_in, usage.tokens_out, usage.cached, reply.seconds,
-            usd, time.time(), checksum(address, text.encode()), text, storable(request.content()),
+            address, role, model,
+            *map(_summable, (usage.tokens_in, usage.tokens_out, usage.cached)),
+            reply.seconds, usd, time.time(), checksum(address, text.encode()), text,
+            storable(request.content()),
         )  # fmt: skip
 
         def insert(connection: sqlite3.Connection) -> Reply:
@@ -178,7 +183,11 @@ class Calls:
     async def put_vectors(self, vectors: Mapping[str, bytes]) -> None:
         """Store embeddings by the address of their text; on disk when this returns."""
         rows = [(address, checksum(address, raw), raw) for address, raw in vectors.items()]
-        await self._to_write().do(lambda connection: connection.executemany(_PUT_VECTOR, rows))
+
+        def insert(connection: sqlite3.Connection) -> None:
+            connection.executemany(_PUT_VECTOR, rows)
+
+        await self._to_write().do(insert)
 
     # ------------------------------------------------------------------ costs
 
@@ -216,3 +225,7 @@ class Calls:
         The damaged file stays beside it, with `.damaged` at the end of its name.
         """
         return salvage(Path(path))
+
+
+def _summable(tokens: int) -> int:
+    return max(-_ABSURD, min(tokens, _ABSURD))

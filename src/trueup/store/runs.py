@@ -121,7 +121,8 @@ class RunFolder:
 
     def write_text(self, name: str, text: str) -> Path:
         """Write or replace one file of the run, wholly or not at all. Raises `StoreError`."""
-        if Path(name).name != name or name in (CALLS, LOCK, ABOUT, FINISHED):
+        taken = (CALLS, LOCK, ABOUT, FINISHED)
+        if not name or name.startswith(".") or set(name) & set("/\\:") or name in taken:
             raise StoreError(
                 f"{name!r} cannot be the name of a run's file. Give a plain name such as "
                 "'report.md'."

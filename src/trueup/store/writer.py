@@ -51,6 +51,7 @@ class GroupWriter:
     async def do(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run `work` in a transaction; return its result once that is on disk.
 
+        The result is a value: a cursor would keep the file open after it is closed.
         Queued before the first suspension: cancelling the caller does not undo it.
         Raises `StoreError`.
         """
