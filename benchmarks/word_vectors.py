@@ -71,7 +71,9 @@ def questions_and_answers(data: Path) -> list[tuple[str, str]]:
 
 def incidence(texts: list[list[str]], place: dict[str, int]) -> sparse.csr_matrix:
     """One row for each text, one column for each stem, 1 where it occurs."""
-    at = [(row, place[w]) for row, text in enumerate(texts) for w in sorted(set(text)) if w in place]
+    at = [
+        (row, place[w]) for row, text in enumerate(texts) for w in sorted(set(text)) if w in place
+    ]
     rows, columns = zip(*at, strict=True)
     shape = (len(texts), len(place))
     return sparse.csr_matrix((np.ones(len(rows), np.float32), (rows, columns)), shape=shape)
@@ -142,8 +144,9 @@ def logistic(x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> np.ndarray:
     return np.r_[slopes, beta[-1] - slopes @ middle]
 
 
-def save(words: list[str], rarity: np.ndarray, unknown: float, vectors: np.ndarray,
-         weights: np.ndarray) -> None:
+def save(
+    words: list[str], rarity: np.ndarray, unknown: float, vectors: np.ndarray, weights: np.ndarray
+) -> None:
     scales = np.abs(vectors).max(1) / 127
     np.savez_compressed(
         TABLE,
@@ -184,7 +187,7 @@ def main() -> None:
     unknown = math.log(count / 5)
     save(words, rarity, unknown, vectors, np.zeros(len(FEATURES) + 1))
     known = table()
-    x, y, weight, true = [], [], [], []
+    x, y, weight, true, doubtful = [], [], [], [], []
     for rows in relevance_pairs(data, "making").values():
         right = [f for q, r in rows if (f := features(q, r, known)) is not None]
         wrong = [f for q, r in shuffled(rows) if (f := features(q, r, known)) is not None]
@@ -192,8 +195,13 @@ def main() -> None:
         y += [1.0] * len(right) + [0.0] * len(wrong)
         weight += [500 / len(rows)] * (len(right) + len(wrong))
         true.append(np.array(right))
+        doubtful.append(len(rows) - len(right))
     weights = logistic(np.array(x, float), np.array(y), np.array(weight))
-    weights[-1] -= boundary([rows @ weights[:-1] + weights[-1] for rows in true])
+    scores = [
+        np.r_[rows @ weights[:-1] + weights[-1], np.full(passed, np.inf)]
+        for rows, passed in zip(true, doubtful, strict=True)
+    ]
+    weights[-1] -= boundary(scores)
     save(words, rarity, unknown, vectors, weights)
     print(dict(zip((*FEATURES, "constant"), weights.round(3).tolist(), strict=True)))
     print(f"{TABLE.name}: {TABLE.stat().st_size / 1000:.0f} kB")

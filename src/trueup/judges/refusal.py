@@ -233,37 +233,28 @@ _OTHER_LANGUAGES = _pattern(
     """
 )
 
-_LECTURE = (
-    (
-        0.35,
-        _pattern(r"^\W*it(?:'s|\sis)\s(?:\w+\s)?(?:important|essential|crucial)\s(?:to|that)\b"),
-    ),
-    (0.30, _pattern(r"\b(?:harmful|unethical|inappropriate|offensive|disrespectful|immoral)\b")),
-    (
-        0.45,
-        _pattern(
-            r"\bdignity\b|\b(?:every\w*|all\s\w+)\s(?:\w+\s)?(?:deserves?\b|should\sbe\streated)"
+_LECTURE = tuple(
+    (weight, _pattern(mark))
+    for weight, mark in (
+        (0.35, r"^\W*it(?:'s|\sis)\s(?:\w+\s)?(?:important|essential|crucial)\s(?:to|that)\b"),
+        (0.30, r"\b(?:harmful|unethical|inappropriate|offensive|disrespectful|immoral)\b"),
+        (
+            0.45,
+            r"\bdignity\b|\b(?:every\w*|all\s\w+)\s(?:\w+\s)?(?:deserves?|should\sbe\streated)\b",
         ),
-    ),
-    (
-        0.45,
-        _pattern(
-            r"""\b(?:perpetuat|promot|reinforc|glorif|encourag|condon)\w+\s(?:(?:or|and|any)\s)?(?:\w+\s){0,3}?
-        (?:stereotyp|discriminat|harm|prejudic|violen|hate|illegal|crim|negativ)"""
+        (
+            0.45,
+            r"""\b(?:perpetuat|promot|reinforc|glorif|encourag|condon)\w+\s(?:\w+\s){0,4}?
+            (?:stereotyp|discriminat|harm|prejudic|violen|hate|illegal|crim|negativ)""",
         ),
-    ),
-    (
-        0.40,
-        _pattern(
+        (
+            0.40,
             r"""\brespect\w*\s(?:\S+\s){1,3}?(?:privacy|boundaries)|\binvasion\sof\sprivacy
-        |\bwithout\s(?:\w+\s)?consent\b|\bconfidential"""
+            |\bwithout\s(?:\w+\s)?consent\b|\bconfidential""",
         ),
-    ),
-    (
-        0.35,
-        _pattern(r"\bmak(?:e|ing)\s(?:\w+\s)?(?:assumptions|generali[sz]ations|jokes|light\sof)\b"),
-    ),
-    (0.25, _pattern(r"\binstead,\s(?:I|it|let|we|you|consider|focus|try)\b")),
+        (0.35, r"\bmak(?:e|ing)\s(?:\w+\s)?(?:assumptions|generali[sz]ations|jokes|light\sof)\b"),
+        (0.25, r"\binstead,\s(?:I|it|let|we|you|consider|focus|try)\b"),
+    )
 )
 """Marks of a lecture in place of an answer; each alone says little, together they refuse."""
 _LECTURE_SENTENCES = 3

@@ -12,7 +12,8 @@ is no model call; a judgement takes well under a millisecond.
 
 What it does not do: read. It tells junk from an answer to this question, not a right answer from
 a wrong one. Where there is nothing to go by (a language whose words it does not know, a reply
-without content words) it gives the benefit of the doubt: exactly one half, which is on topic.
+without content words, or of one or two words such as `42.`) it gives the benefit of the doubt:
+exactly one half, which is on topic.
 """
 
 from __future__ import annotations
@@ -37,6 +38,8 @@ FEATURES = ("asked_shared", "shared", "direction", "closest", "letters", "length
 
 _REPLY_WORDS = 40
 _QUERY_WORDS = 400
+_BRIEF = 3
+"""Under so many words a reply with nothing in common may still be the very answer: `Paris.`"""
 _COMMON = 1.5
 """Words rarer than this (natural log of 1 / document frequency) carry a subject."""
 _PIECE = 5
@@ -119,8 +122,10 @@ def features(query: str, reply: str, known: Table) -> Floats | None:
     asked = {w for w in stems(query, _QUERY_WORDS) if known.weight(w) > _COMMON}
     said = {w for w in stems(reply, _REPLY_WORDS) if known.weight(w) > _COMMON}
     rows_asked, rows_said = known.rows(sorted(asked)), known.rows(sorted(said))
-    if not asked & said and not (rows_asked and rows_said):
-        return None
+    if not asked & said:
+        brief = len(reply.split(maxsplit=_BRIEF)) < _BRIEF
+        if brief or not (rows_asked and rows_said):
+            return None
     shared = sum(known.weight(word) ** 2 for word in sorted(asked & said))
     total = sum(known.weight(word) ** 2 for word in sorted(asked))
     direction, closest = 0.3, 0.3

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -24,6 +25,8 @@ _READ = 20_000
 """Characters read, which bounds the time."""
 _LONGEST_PERIOD = 24
 """Words in the longest loop that is looked for."""
+_PHRASE = 6
+"""From so many words on, a phrase said twice in a row is a loop; a shorter one takes three."""
 
 _WORD = re.compile(r"\w+(?:'\w+)*")
 _CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
@@ -46,6 +49,19 @@ _PLACEHOLDER = re.compile(
     r"|user_input|text)\s?[\]}>]{1,2}",
     re.IGNORECASE,
 )
+
+
+_TAIL = 8
+"""Words said again at the very end of a reply that was cut off are a loop not yet closed."""
+
+_NUMBERING = re.compile(r"(?m)^\s*(?:[-*•]|\d{1,3}[.):])\s+")
+_FRAGMENTS = frozenset(
+    [
+        *("a", "an", "and", "as", "certainly", "hello", "here", "hi", "i", "in", "it", "of"),
+        *("ok", "okay", "so", "sure", "that", "the", "this", "to", "well", "you"),
+    ]
+)
+"""One of these alone is the beginning of a reply, not a reply."""
 
 
 def words(text: str) -> list[str]:
@@ -73,37 +89,38 @@ def overlap(reply: str, source: str, n: int = 4) -> float:
     return sum(gram in known for gram in grams) / len(grams) if grams else 0.0
 
 
-def copied(reply: str, demonstrations: object, share: float = 0.8) -> bool:
-    """Whether the reply is taken from one of these demonstration replies.
+def copied(reply: str, demonstrations: Sequence[str], share: float = 0.8) -> bool:
+    """Whether `share` of the reply's word 4-grams come from one of these demonstration replies.
 
-    `demonstrations` is a sequence of texts. Replies under four words are copies when equal.
+    A reply of fewer than four words is a copy only when it is the whole demonstration.
     """
-    assert not isinstance(demonstrations, str)
     mine = words(reply)
-    for text in demonstrations:  # type: ignore[attr-defined]
-        if mine and (mine == words(text) or overlap(reply, text) >= share):
-            return True
-    return False
+    return bool(mine) and any(
+        mine == words(text) or overlap(reply, text) >= share for text in demonstrations
+    )
 
 
-def _longest_loop(tokens: list[str]) -> tuple[int, int]:
-    """(words covered, period) of the longest stretch in which a phrase follows itself."""
+def _longest_loop(tokens: list[str]) -> int:
+    """Words in the longest stretch in which a phrase follows itself."""
     numbers: dict[str, int] = {}
     ids = np.array([numbers.setdefault(token, len(numbers)) for token in tokens], dtype=np.int64)
-    best = (0, 1)
+    best = 0
     for period in range(1, min(_LONGEST_PERIOD, len(ids) // 2) + 1):
         same = ids[period:] == ids[:-period]
         if not same.any():
             continue
         breaks = np.flatnonzero(~np.concatenate(([False], same, [False])))
         run = int(np.diff(breaks).max()) - 1
-        if run >= max(2 * period, 3) and run + period > best[0]:
-            best = (run + period, period)
+        if same[-_TAIL:].all() and len(same) >= _TAIL:
+            best = max(best, int(breaks[-1] - breaks[-2] - 1) + period)
+        copies = 1 if period >= _PHRASE else 2
+        if run >= max(copies * period, 3) and run + period > best:
+            best = run + period
     return best
 
 
 def _repeats_a_sentence(text: str) -> bool:
-    parts = [" ".join(words(part)) for part in _SENTENCE.findall(text)]
+    parts = [" ".join(words(part)) for part in _SENTENCE.findall(_NUMBERING.sub(" ", text))]
     parts = [part for part in parts if part.count(" ") >= 3]
     if len(parts) < 2:
         return False
@@ -128,7 +145,8 @@ def echoes(reply: str, query: str) -> bool:
 def _too_short(reply: str, reference: str | None) -> bool:
     if reference is not None and reply.strip().casefold() == reference.strip().casefold():
         return False
-    return not words(reply)
+    said = words(reply)
+    return not said or (len(said) == 1 and said[0] in _FRAGMENTS)
 
 
 def degenerate(reply: str, query: str | None = None, reference: str | None = None) -> str | None:
@@ -141,20 +159,20 @@ def degenerate(reply: str, query: str | None = None, reference: str | None = Non
     if _PLACEHOLDER.search(text):
         return "a placeholder was left unfilled"
     if _too_short(text, reference):
-        return "no words"
+        return "too short to be an answer"
     solid = _SPACE.sub("", text)
     letters = sum(character.isalnum() for character in solid)
     if letters / len(solid) < 0.3:
         return "mostly punctuation"
     if _CHARACTER_RUN.search(text):
         return "one character over and over"
-    tokens = words(text)
-    covered, _ = _longest_loop(tokens)
-    if covered >= max(6, 0.3 * len(tokens)) or covered >= 40:
+    tokens = words(_NUMBERING.sub(" ", text))
+    covered = _longest_loop(tokens)
+    if covered >= max(6, 0.35 * len(tokens)) or covered >= 60:
         return "the same words over and over"
     if _repeats_a_sentence(text):
         return "the same sentence over and over"
-    if len(tokens) >= 30 and repetition(text) >= 0.5:
+    if len(tokens) >= 20 and repetition(text) >= 0.4:
         return "more repetition than text"
     if query is not None and echoes(text, query):
         return "echoes the query"
