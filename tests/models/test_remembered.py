@@ -106,11 +106,15 @@ async def test_a_failure_is_shared_and_not_remembered(calls: Calls) -> None:
     assert len(scripted.requests) == 2
 
 
-async def test_one_who_leaves_does_not_end_it_for_the_other(calls: Calls) -> None:
+@pytest.mark.parametrize("first_leaves", [True, False])
+async def test_one_who_leaves_does_not_end_it_for_the_other(
+    calls: Calls, first_leaves: bool
+) -> None:
     gate = Gate()
     scripted = Scripted(gate)
     model = Remembered(scripted, calls, "judge")
-    leaving, staying = (asyncio.create_task(model.reply(ASK)) for _ in range(2))
+    tasks = [asyncio.create_task(model.reply(ASK)) for _ in range(2)]
+    leaving, staying = tasks if first_leaves else reversed(tasks)
     await turn()
     leaving.cancel()
     await turn()
@@ -151,6 +155,7 @@ async def test_a_call_that_nobody_waits_for_may_fail(calls: Calls) -> None:
     await turn()
     gate.error = None
     assert await model.reply(ASK) == ANSWER
+    del leaving
     gc.collect()
     assert (scripted.requests, complaints) == ([ASK, ASK], [])
 

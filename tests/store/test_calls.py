@@ -15,12 +15,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from .samples import address, anything, replies, reply, request, requests
 from trueup.errors import StoreError
 from trueup.store import database
 from trueup.store.calls import Calls
 from trueup.store.ledger import Ledger, RoleCost, total
 from trueup.types import Choice, Reply, Request, Usage
+
+from .samples import address, anything, replies, reply, request, requests
 
 ReadOnly = Callable[[Path], AbstractContextManager[None]]
 

@@ -99,6 +99,12 @@ def test_a_file_is_there_whole_or_not_at_all(
         with pytest.raises(StoreError, match=r"disk holding .* is full"):
             run.write_text("aligned.toml", "new")
         assert (tmp_path / "aligned.toml").read_text() == "old"
+        monkeypatch.undo()
+        with (tmp_path / "aligned.toml").open() as reading:
+            run.write_text("aligned.toml", "new")
+            # Who was reading the old file goes on reading the old file.
+            assert reading.read() == "old"
+        assert (tmp_path / "aligned.toml").read_text() == "new"
         assert names(tmp_path) == ["aligned.toml", "run.json", "run.lock"]
 
 

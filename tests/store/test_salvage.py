@@ -9,10 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from .samples import address, reply, request
 from trueup.errors import StoreError
 from trueup.store import database
 from trueup.store.calls import Calls
+from trueup.types import Choice, Reply, Request
+
+from .samples import address, reply, request
 
 PAGE = 4096
 # Words in a reply: from rows that fit their page to rows that spill over several.
@@ -77,6 +79,35 @@ def test_a_cut_off_file_is_found_and_its_beginning_kept(sound: bytes, tmp_path: 
     with pytest.raises(StoreError, match="is damaged"):
         Calls(path)
     assert 5 < Calls.salvage(path) == kept(path, 40) < 40
+
+
+def test_a_page_overwritten_is_found_on_opening(sound: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "calls.sqlite"
+    leaf = sound.index(b"answer 0") // PAGE * PAGE
+    path.write_bytes(sound[:leaf] + b"?" * PAGE + sound[leaf + PAGE :])
+    with pytest.raises(StoreError, match=r"is damaged .*Calls\.salvage"):
+        Calls(path)
+    assert 30 < Calls.salvage(path) == kept(path, 40) < 40
+
+
+def test_rows_of_every_length_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "calls.sqlite"
+    replies = [Reply((Choice("x" * length),)) for length in range(3000, 9000, 5)]
+
+    async def put_all(calls: Calls) -> None:
+        ask = Request("q")
+        await asyncio.gather(
+            *(
+                calls.put(address(number), role="r", model="m", request=ask, reply=one)
+                for number, one in enumerate(replies)
+            )
+        )
+
+    with Calls(path) as calls:
+        asyncio.run(put_all(calls))
+    assert Calls.salvage(path) == len(replies)
+    with Calls(path) as calls:
+        assert all(calls.get(address(number)) == one for number, one in enumerate(replies))
 
 
 def test_a_file_too_large_to_check_whole_is_checked_in_part(

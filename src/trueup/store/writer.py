@@ -11,6 +11,7 @@ at all, and whatever goes wrong reaches everyone who waits for it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import queue
 import sqlite3
 import threading
@@ -128,12 +129,8 @@ def _tell(group: list[_Job], error: BaseException | None) -> None:
         by_loop.setdefault(job.future.get_loop(), []).append(job)
     for loop, jobs in by_loop.items():
         # A loop that was closed meanwhile has nobody left who waits.
-        if not loop.is_closed():
-            try:
-                loop.call_soon_threadsafe(_resolve, jobs, error)
-            except RuntimeError:
-                if not loop.is_closed():
-                    raise
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(_resolve, jobs, error)
 
 
 def _resolve(jobs: list[_Job], error: BaseException | None) -> None:
