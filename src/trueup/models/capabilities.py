@@ -77,6 +77,7 @@ class Capabilities:
     def __init__(self, server: str) -> None:
         self._server = server
         self._lacking: dict[Feature, str] = {}
+        self._proven: set[Feature] = set()
 
     def do(self, feature: Feature) -> bool:
         """Whether the feature is still believed in."""
@@ -88,6 +89,14 @@ class Capabilities:
             return
         self._lacking[feature] = f"{self._server} {_WITHOUT[feature]} ({because})."
         log.warning(self._lacking[feature])
+
+    def did(self, features: Collection[Feature]) -> None:
+        """Remember what the server was seen to do."""
+        self._proven.update(features)
+
+    def proven(self, feature: Feature) -> bool:
+        """Whether the server was seen to do it: a later failure is then no lack."""
+        return feature in self._proven
 
     @property
     def quirks(self) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ import hashlib
 import importlib.util
 import json
 import os
+import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import cached_property
@@ -50,18 +51,20 @@ class Embedded:
         threads: int | None = None,
         timeout: float = 3600.0,
     ) -> None:
-        if slots < 1 or context < 16:
+        threads = threads or os.cpu_count() or 1
+        if slots < 1 or context < 16 or threads < 1:
             raise SettingsError(
-                f"slots={slots}, context={context}: give 1 or more slots of 16 or more tokens."
+                f"slots={slots}, context={context}, threads={threads}: give 1 or more slots of 16 "
+                "or more tokens, and 1 or more threads."
             )
         self.path = Path(path) if path is not None else bundled()
         self.slots = slots
         self.context = context
-        self._threads = threads or os.cpu_count() or 1
+        self._threads = threads
         self._timeout = timeout
         self._server: Any = None
         self._endpoint: Endpoint | None = None
-        self._starting = asyncio.Lock()
+        self._starting = threading.Lock()
 
     def __repr__(self) -> str:
         return f"Embedded({str(self.path)!r}, slots={self.slots}, context={self.context})"
@@ -99,22 +102,28 @@ class Embedded:
         await asyncio.to_thread(self._stop)
 
     async def _started(self) -> Endpoint:
-        if self._endpoint is None:
-            async with self._starting:
-                if self._endpoint is None:
-                    address = await asyncio.to_thread(self._start)
-                    self._endpoint = Endpoint(
-                        address,
-                        self.path.name,
-                        concurrency=self.slots,
-                        timeout=self._timeout,
-                        patience=Patience(attempts=3, first_wait=0.1),
-                        identity=self.identity,
-                    )
-        return self._endpoint
+        if self._endpoint is not None:
+            return self._endpoint
+        return await asyncio.to_thread(self._start)
 
-    def _start(self) -> str:
-        """Load the model and listen; the server's address."""
+    def _start(self) -> Endpoint:
+        """Load the model, unless another request did so meanwhile."""
+        with self._starting:
+            endpoint = self._endpoint
+            if endpoint is None:
+                self._endpoint = endpoint = Endpoint(
+                    self._listening(),
+                    self.path.name,
+                    concurrency=self.slots,
+                    timeout=self._timeout,
+                    patience=Patience(attempts=3, first_wait=0.1),
+                    identity=self.identity,
+                    most_choices=self.slots,
+                )
+            return endpoint
+
+    def _listening(self) -> str:
+        """Start the server; its address."""
         xllamacpp = _binding()
         _readable(self.path)
         try:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import random
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 
 
@@ -30,6 +30,10 @@ class Patience:
     """Seconds before the second attempt; doubles from there."""
     longest_wait: float = 30.0
     """Seconds; a server's own Retry-After may be longer."""
+
+    def quick(self) -> Patience:
+        """The patience for a question that comes before any work: one more try at most."""
+        return replace(self, attempts=min(2, self.attempts))
 
     def wait(self, failures: int, chance: random.Random) -> float:
         """Seconds to wait after that many failures (1 or more)."""

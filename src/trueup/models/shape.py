@@ -1,8 +1,8 @@
 """JSON in a given shape from a server that cannot be made to write it.
 
-    asked = with_instruction(request)              # the schema, put into words
     read = fitting('```json\n{"score": 4}\n```', schema)
     read.text, read.problem                        # '{"score": 4}', None
+    reply = await asked_in_words(request, ask)     # the schema in words, re-asked until it fits
 
 The text is repaired (fences, trailing commas, missing brackets) and compared with the schema's
 types, required keys and choices. It is no full validator: ranges, lengths and patterns are left
@@ -18,10 +18,16 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from trueup.types import Message, Request
+from trueup.models.several import Ask
+from trueup.types import Message, Reply, Request, Usage
 
 _DEEPEST = 64
 """Levels of nesting that are compared; schemas may refer to themselves."""
+
+REASKS = 2
+"""How often a reply that is not in the asked shape is asked for again."""
+_SEED_STEP = 1_000_003
+"""Keeps the seeds of re-asked replies away from those of sibling choices."""
 
 _KINDS: dict[str, tuple[type, ...]] = {
     "object": (dict,),
@@ -58,6 +64,26 @@ def obeyed(text: str, schema: Mapping[str, Any]) -> bool:
     except (ValueError, RecursionError):
         return False
     return misfit(value, schema, schema) is None
+
+
+async def asked_in_words(request: Request, ask: Ask) -> Reply:
+    """One choice in the shape, from a server that is told of the shape in the prompt.
+
+    After `REASKS` more tries the last text is given as it is: reading it is the judge's business.
+    """
+    schema = request.schema or {}
+    told = now = with_instruction(request)
+    usage, seconds, tries = Usage(), 0.0, 0
+    while True:
+        reply = await ask(now)
+        usage, seconds, tries = usage + reply.usage, seconds + reply.seconds, tries + 1
+        fitted = fitting(reply.text, schema)
+        if fitted.problem is None or tries > REASKS:
+            return Reply((replace(reply.choices[0], text=fitted.text),), usage, seconds)
+        complained = with_complaint(told, reply.text, fitted.problem)
+        # Another seed: a raw continuation carries no complaint and would come out the same.
+        seed = request.sampling.seed + tries * _SEED_STEP
+        now = replace(complained, sampling=replace(request.sampling, seed=seed))
 
 
 def with_instruction(request: Request) -> Request:

@@ -10,6 +10,7 @@ Nothing here knows of retries, of keys or of sockets.
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Collection, Mapping
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trueup.models.capabilities import Capabilities, Feature
-from trueup.types import Choice, Finish, Message, Reply, Request, TokenLogprob, Usage
+from trueup.types import Choice, Finish, Message, Reply, Request, Sampling, TokenLogprob, Usage
 
 FLOOR = -1e9
 """Stands for a log-probability that the server gave as NaN, null or minus infinity."""
@@ -48,8 +49,7 @@ class Written:
 def written(request: Request, model: str, can: Capabilities) -> Written:
     """The request in the protocol's words, leaving out what this server is known not to take."""
     sampling = request.sampling
-    sent: set[Feature] = {"temperature", "top_p", "seed", "max_tokens", "n"}
-    sent = {feature for feature in sent if can.do(feature) or feature == "max_tokens"}
+    sent: set[Feature] = set()
     body: dict[str, Any] = {"model": model}
     if isinstance(request.prompt, str):
         sent.add("raw")
@@ -59,15 +59,13 @@ def written(request: Request, model: str, can: Capabilities) -> Written:
         if any(turn.role == "system" for turn in turns):
             sent.add("system")
         body["messages"] = [{"role": turn.role, "content": clean(turn.content)} for turn in turns]
-    body["max_tokens" if can.do("max_tokens") else "max_completion_tokens"] = sampling.max_tokens
-    if "temperature" in sent:
-        body["temperature"] = sampling.temperature
-    if "top_p" in sent and sampling.top_p != 1.0:
-        body["top_p"] = sampling.top_p
-    if "seed" in sent:
-        body["seed"] = sampling.seed % 2**31  # llama.cpp reads 32 bits, all ones as "random"
-    if "n" in sent and sampling.n > 1:
-        body["n"] = sampling.n
+    drawn = _drawn(sampling)
+    if not can.do("max_tokens"):
+        body["max_completion_tokens"] = drawn.pop("max_tokens")
+    for feature, value in drawn.items():
+        if can.do(feature):
+            body[feature] = value
+            sent.add(feature)
     if sampling.stop:
         body["stop"] = [clean(text) for text in sampling.stop]
     if request.top_logprobs > 0:
@@ -78,6 +76,20 @@ def written(request: Request, model: str, can: Capabilities) -> Written:
         _ask_schema(body, request.schema, raw="raw" in sent)
     path = "completions" if "raw" in sent else "chat/completions"
     return Written(path, body, frozenset(sent))
+
+
+def _drawn(sampling: Sampling) -> dict[Feature, Any]:
+    """The sampling in the protocol's words, without what is the protocol's default anyway."""
+    drawn: dict[Feature, Any] = {
+        "max_tokens": sampling.max_tokens,
+        "temperature": sampling.temperature,
+        "seed": sampling.seed % 2**31,  # llama.cpp reads 32 bits, and all ones as "random"
+    }
+    if sampling.top_p != 1.0:
+        drawn["top_p"] = sampling.top_p
+    if sampling.n > 1:
+        drawn["n"] = sampling.n
+    return drawn
 
 
 def _ask_logprobs(body: dict[str, Any], request: Request) -> None:
@@ -293,6 +305,29 @@ def _is_vector(vector: object) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
+class Offered:
+    """A model in a server's list."""
+
+    name: str
+    owner: str
+
+    def answers_to(self, name: str) -> bool:
+        """Whether asking for that name reaches this model."""
+        # llama.cpp lists its one file and answers to any name; Ollama adds a tag to bare names.
+        return self.name in (name, f"{name}:latest") or self.owner == "llamacpp"
+
+
+def read_models(data: object) -> tuple[Offered, ...]:
+    """The models that a server lists; nothing when the answer is no list."""
+    rows = data.get("data") if isinstance(data, Mapping) else None
+    return tuple(
+        Offered(row["id"], str(row.get("owned_by", "")))
+        for row in (rows if isinstance(rows, list) else ())
+        if isinstance(row, Mapping) and isinstance(row.get("id"), str)
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Complaint:
     """What an error answer says: its text on one line, its code, the field it blames."""
 
@@ -301,9 +336,13 @@ class Complaint:
     param: str | None = None
 
 
-def read_complaint(data: object, raw: str) -> Complaint:
+def read_complaint(body: bytes) -> Complaint:
     """An error body in any of the layouts servers use, or its bare text."""
-    error = data.get("error", data) if isinstance(data, Mapping) else raw
+    try:
+        data = json.loads(body)
+    except (ValueError, RecursionError):
+        data = body[:8000].decode("utf-8", "replace")
+    error = data.get("error", data) if isinstance(data, Mapping) else data
     if not isinstance(error, Mapping):
         return Complaint(_line(str(error)))
     text = next(

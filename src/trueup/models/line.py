@@ -1,0 +1,218 @@
+"""The line to one server: requests out, answers in, asked again while that may help.
+
+    line = Line(address("http://host:8000"), timeout=600, patience=Patience(), pace=Pace(16))
+    models = await line.send("models", None, lambda: "models", read)
+    await line.close()
+
+`read` is the caller's: it turns an answer into what the caller wants, or raises `Again` (or any
+`ValueError`: an answer that cannot be read) to have another attempt. So this knows connections,
+waiting and giving up, and nothing of models or of the protocol. It holds the key: redirects are
+not followed, headers are never shown.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
+
+from trueup.errors import ModelRefused, ModelUnavailable, SettingsError
+from trueup.models.address import Address
+from trueup.models.pace import Pace
+from trueup.models.patience import Patience
+
+if TYPE_CHECKING:
+    import aiohttp
+
+T = TypeVar("T")
+
+LARGEST_ANSWER = 64 * 2**20
+"""Bytes after which an answer is given up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One HTTP answer, read to its end."""
+
+    status: int
+    raw: bytes
+    headers: Mapping[str, str]
+    seconds: float
+
+    def data(self) -> object:
+        """The body as JSON. Raises `ValueError`."""
+        return json.loads(self.raw)
+
+
+class Again(Exception):
+    """This attempt failed in a way that another may not."""
+
+    def __init__(self, why: str, wait: float | None = None, *, for_all: bool = False) -> None:
+        super().__init__(why)
+        self.why = why
+        self.wait = wait
+        """Seconds that the server asked for."""
+        self.for_all = for_all
+        """Whether other requests should wait as well."""
+
+
+class Line:
+    """Connections to one server. `timeout` is in seconds for one attempt."""
+
+    def __init__(self, server: Address, *, timeout: float, patience: Patience, pace: Pace) -> None:
+        self._server = server
+        self._timeout = timeout
+        self._patience = patience
+        self._pace = pace
+        self._session: aiohttp.ClientSession | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def send(
+        self,
+        path: str,
+        body: Mapping[str, Any] | None,
+        chance: Callable[[], str],
+        read: Callable[[Answer], T],
+        *,
+        quickly: bool = False,
+    ) -> T:
+        """Send until an answer can be read or patience ends.
+
+        `read` gives the answer's meaning, or raises `Again` or `ValueError` to have another.
+        `chance` names what is asked, so that its waits are random and yet repeatable.
+        """
+        patience = self._patience.quick() if quickly else self._patience
+        dice: random.Random | None = None
+        sent = None if body is None else json.dumps(body).encode()
+        failures, first_failure = 0, 0.0
+        while True:
+            try:
+                async with self._pace:
+                    answer = await self._once(path, sent)
+                    try:
+                        return read(answer)
+                    except (ValueError, RecursionError) as unreadable:
+                        raise Again(_why_unreadable(unreadable, answer)) from unreadable
+            except Again as failed:
+                failures += 1
+                now = time.monotonic()
+                first_failure = first_failure or now
+                dice = dice or random.Random(chance())
+                wait = max(patience.wait(failures, dice), failed.wait or 0.0)
+                if failed.for_all or failed.wait is not None:
+                    self._pace.told_to_wait(wait)
+                late = now + wait - first_failure > patience.seconds
+                if failures >= patience.attempts or late:
+                    raise self._unavailable(path, failed, failures) from failed
+            await asyncio.sleep(wait)
+
+    async def close(self) -> None:
+        """Close the connections; the next request opens new ones."""
+        session, self._session = self._session, None
+        if session is not None:
+            # One whose event loop is gone lets go of its connections without awaiting them.
+            await session.close()
+
+    async def _once(self, path: str, sent: bytes | None) -> Answer:
+        """One exchange. Raises `Again` when the connection fails."""
+        import aiohttp
+
+        session = await self._opened()
+        started = time.perf_counter()
+        try:
+            async with session.request(
+                "GET" if sent is None else "POST",
+                self._server.url(path),
+                data=sent,
+                allow_redirects=False,
+            ) as answer:
+                raw = await _body(answer)
+                seconds = time.perf_counter() - started
+                if 300 <= answer.status < 400:
+                    raise self._redirected(answer.headers.get("Location", ""))
+                return Answer(answer.status, raw, answer.headers, seconds)
+        except TimeoutError as error:
+            raise Again(f"no answer within {self._timeout:g} seconds") from error
+        except aiohttp.InvalidURL as error:
+            raise SettingsError(
+                f"{self._server} is no URL: give one like http://host:8000."
+            ) from error
+        except aiohttp.ClientSSLError as error:
+            raise ModelUnavailable(
+                f"{self._server} shows no certificate that can be trusted: correct the URL, or "
+                "install the certificate of who signed it."
+            ) from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise Again(_why_broken(error)) from error
+
+    async def _opened(self) -> aiohttp.ClientSession:
+        """The session of the running loop, made when first needed."""
+        loop = asyncio.get_running_loop()
+        if self._session is not None and self._loop is loop:
+            return self._session
+        import aiohttp
+
+        await self.close()
+        if self._session is not None:
+            return self._session  # another request opened it meanwhile
+        headers = {"Content-Type": "application/json", "User-Agent": "trueup"}
+        if self._server.authorization is not None:
+            headers["Authorization"] = self._server.authorization
+        self._session = aiohttp.ClientSession(
+            headers=headers,
+            # The pace is the limit; a second one in the connector would only hide it.
+            connector=aiohttp.TCPConnector(limit=0),
+            timeout=aiohttp.ClientTimeout(total=self._timeout, sock_connect=min(30, self._timeout)),
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
+        self._loop = loop
+        return self._session
+
+    def _redirected(self, location: str) -> ModelRefused:
+        host = urlsplit(location).hostname or "another path"
+        return ModelRefused(
+            f"{self._server} redirects to {host}, which is not followed so that no key goes there: "
+            "give the final URL."
+        )
+
+    def _unavailable(self, path: str, failed: Again, attempts: int) -> ModelUnavailable:
+        why = failed.why
+        if failed.wait:
+            why += f" and asks for a wait of {failed.wait:.0f} seconds"
+        times = f"after {attempts} attempts" if attempts > 1 else "at the first attempt"
+        return ModelUnavailable(
+            self._server.redacted(
+                f"{self._server}/{path} gave no usable answer {times}: {why}. Check that the "
+                "server runs and that the URL is right, then run again."
+            )
+        )
+
+
+async def _body(answer: aiohttp.ClientResponse) -> bytes:
+    """The whole body; a server without end is given up."""
+    parts: list[bytes] = []
+    length = 0
+    async for part in answer.content.iter_any():
+        parts.append(part)
+        length += len(part)
+        if length > LARGEST_ANSWER:
+            raise Again(f"the answer is longer than {LARGEST_ANSWER // 2**20} MiB")
+    return b"".join(parts)
+
+
+def _why_broken(error: Exception) -> str:
+    """A connection's failure in words; the library's own text may hold more than it should."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"the connection failed ({error.strerror})"
+    return f"the connection broke off ({type(error).__name__})"
+
+
+def _why_unreadable(error: Exception, answer: Answer) -> str:
+    if isinstance(error, json.JSONDecodeError | UnicodeDecodeError | RecursionError):
+        return f"the answer is not JSON ({len(answer.raw)} bytes)"
+    return str(error)
