@@ -188,7 +188,8 @@ _UNKNOWABLE = _pattern(
       | \bpersonal\s(?:opinion|experience)
       | \b(?:do\snot|don't)\s(?:understand|have\s(?:personal|access|enough|real|feelings))
       | \b(?:do\snot|don't)\shave\sa\s(?:body|physical)
-      | \b(?:not|no|n't)\s(?:\w+\s)?(?:mentioned|stated|known|specified|sure|clear|understood|found|such)\b
+      | \b(?:not|no|n't)\s(?:\w+\s)?
+        (?:mentioned|stated|known|specified|sure|clear|understood|found|such)\b
       | \bfictional\scharacter
     """
 )
