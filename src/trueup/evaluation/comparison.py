@@ -26,7 +26,6 @@ from trueup.evaluation.evaluate import (
     Judged,
     OutcomeCheck,
     Progress,
-    checked_outcome,
     evaluate,
 )
 from trueup.evaluation.measures import Better, Measure, Unit, measures
@@ -37,6 +36,7 @@ from trueup.evaluation.statistics import (
     paired_difference,
     permutation_p,
 )
+from trueup.judges.checks import outcome as checked_outcome
 from trueup.judges.judge import Judge
 from trueup.models.model import Model
 from trueup.types import Query, Sampling

@@ -24,7 +24,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from trueup.errors import BudgetSpent, JudgeError, ModelError, ModelUnavailable, SettingsError
-from trueup.judges import checks
+from trueup.judges.checks import outcome as checked_outcome
 from trueup.judges.judge import Judge
 from trueup.models.model import Model
 from trueup.types import Finish, Query, Request, Sampling, Usage, Verdict, conversation, mean
@@ -116,11 +116,6 @@ class Evaluation:
 
 OutcomeCheck = Callable[[Query, str], str]
 Sink = Callable[[Judged], None]
-
-
-def checked_outcome(query: Query, reply: str) -> str:
-    """What the code checks say became of the reply: `judges.checks.outcome`."""
-    return checks.outcome(query, reply)
 
 
 async def evaluate(

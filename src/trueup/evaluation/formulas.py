@@ -41,9 +41,18 @@ def skewed_t(parts: list[Floats], confidence: float) -> tuple[float, float]:
 
 
 def adjusted_wald(
-    parts: list[Floats], low: float, high: float, pseudo: float, confidence: float
+    parts: list[Floats],
+    low: float,
+    high: float,
+    pseudo: float,
+    confidence: float,
+    freedom: float = math.inf,
 ) -> tuple[float, float]:
-    """Normal interval after adding `pseudo` observations at `low` and at `high` to each part."""
+    """Interval after adding `pseudo` observations at `low` and at `high` to each part.
+
+    Normal for yes and no, whose spread follows from the share; with `freedom` Student's where the
+    spread was estimated.
+    """
     centre, variance = 0.0, 0.0
     for part in parts:
         n = len(part) + 2 * pseudo
@@ -51,7 +60,10 @@ def adjusted_wald(
         square = (float((part**2).sum()) + pseudo * (low**2 + high**2)) / n
         centre += mean / len(parts)
         variance += max(0.0, square - mean**2) / n / len(parts) ** 2
-    half = normal_quantile(confidence) * math.sqrt(variance)
+    known = math.isinf(freedom)
+    tail = upper_tail(confidence)
+    quantile = NormalDist().inv_cdf(tail) if known else student_quantile(tail, freedom)
+    half = quantile * math.sqrt(variance)
     return centre - half, centre + half
 
 

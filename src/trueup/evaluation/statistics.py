@@ -174,7 +174,8 @@ def paired_difference(
         typical = float(np.sqrt(np.mean(changed**2))) if len(changed) else span
         if not math.isfinite(typical):  # nothing changed at all, on a scale without ends
             return Interval(0.0, 0.0, 0.0, len(everything), missing, "no change")
-        ends = adjusted_wald(parts, -typical, typical, 1 / len(parts), confidence)
+        freedom = len(everything) if len(sizes) > 1 else math.inf
+        ends = adjusted_wald(parts, -typical, typical, 1 / len(parts), confidence, freedom)
         return _clipped(ends, parts, missing, -span, span, "adjusted Wald")
     return _clipped(skewed_t(parts, confidence), parts, missing, -span, span, "skewed t")
 
