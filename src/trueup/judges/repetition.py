@@ -51,6 +51,8 @@ _PLACEHOLDER = re.compile(
 )
 
 
+_LEAST_LETTERS = 0.2
+"""Share of letters and digits below which a reply is taken for a smear of signs."""
 _TAIL = 8
 """Words said again at the very end of a reply that was cut off are a loop not yet closed."""
 
@@ -162,7 +164,7 @@ def degenerate(reply: str, query: str | None = None, reference: str | None = Non
         return "too short to be an answer"
     solid = _SPACE.sub("", text)
     letters = sum(character.isalnum() for character in solid)
-    if letters / len(solid) < 0.3:
+    if letters / len(solid) < _LEAST_LETTERS:
         return "mostly punctuation"
     if _CHARACTER_RUN.search(text):
         return "one character over and over"
