@@ -65,7 +65,7 @@ async def ask(
     read: Callable[[Any], T],
     *,
     attempts: int = 3,
-    sampling: Sampling = Sampling(max_tokens=1024),  # noqa: B008 - a frozen value
+    sampling: Sampling = Sampling(max_tokens=1024),
 ) -> T | Failure:
     """Ask until `read` accepts the JSON, at most `attempts` times.
 

@@ -27,6 +27,7 @@ from pydantic import BaseModel, field_validator
 from trueup.errors import JudgeError
 from trueup.judges.ask import Failure, Said, Unreadable, ask
 from trueup.judges.criteria import POOL, Criterion, find
+from trueup.judges.once import Once
 from trueup.judges.scoring import (
     Checks,
     Judging,
@@ -74,7 +75,7 @@ class Dynamic:
         )
         self._template = Template.from_file("select.txt", beside=__file__)
         self._scorer = Scorer(model, settings)
-        self._selections: dict[str, asyncio.Task[Selection]] = {}
+        self._selections: Once[str, Selection] = Once()
 
     async def select(self, query: Query) -> Selection:
         """The criteria for a query, asked for once however many wait for them.
@@ -82,12 +83,7 @@ class Dynamic:
         Raises `BudgetSpent` and `ModelUnavailable`; the next call then asks again.
         """
         asked = shown(query)
-        task = self._selections.get(asked)
-        if task is None or (task.done() and (task.cancelled() or task.exception() is not None)):
-            task = asyncio.create_task(self._choose(query, asked))
-            self._selections[asked] = task
-        # Shielded: others may be waiting for the same selection when one of them gives up.
-        return await asyncio.shield(task)
+        return await self._selections(asked, lambda: self._choose(asked))
 
     async def select_all(self, queries: Iterable[Query]) -> tuple[Selection, ...]:
         """The criteria for each query, in order, asked for all at once."""
@@ -97,7 +93,7 @@ class Dynamic:
         """Score a reply on the criteria chosen for its query."""
         return await self._scorer(query, reply, await self.select(query))
 
-    async def _choose(self, query: Query, asked: str) -> Selection:
+    async def _choose(self, asked: str) -> Selection:
         fewest, most = self._bounds()
         messages = self._template.messages(
             pool="\n".join(f"- {criterion.name}: {criterion.good}" for criterion in self._pool),
@@ -125,7 +121,7 @@ class Dynamic:
 
     def _schema(self) -> dict[str, Any]:
         fewest, most = self._bounds()
-        text = {"type": "string", "maxLength": self._settings.reason_characters}
+        text = {"type": "string", "maxLength": self._settings.reason_characters // 2}
         names = [criterion.name for criterion in self._pool]
         parts = ("topic", "intent", "ambiguities", "format", "challenges")
         return exactly(
@@ -159,7 +155,7 @@ class Dynamic:
             raise Unreadable(f"{len(chosen)} different criteria of the list were named")
         return Selection(
             tuple(criterion for criterion in self._pool if criterion.name in chosen),
-            answer.reasoning,
+            shortened(answer.reasoning, 2 * self._settings.reason_characters),
             tuple(dropped),
         )
 

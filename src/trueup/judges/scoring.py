@@ -96,7 +96,7 @@ class Checks:
 
     async def __call__(self, query: Query, reply: str) -> Verdict:
         """Score a reply with every check that applies to its query."""
-        scores, dropped = await _checked(self._criteria, query, reply)
+        scores, dropped = await checked(self._criteria, query, reply)
         if not scores:
             told = "; ".join(dropped) or "none applies to this query"
             return Verdict(failed=f"no check scored the reply: {told}", dropped=tuple(dropped))
@@ -113,7 +113,7 @@ class Scorer:
 
     async def __call__(self, query: Query, reply: str, selection: Selection) -> Verdict:
         """The verdict; failed when nothing was scored or the model's part cannot be read."""
-        scores, dropped = await _checked(selection.criteria, query, reply)
+        scores, dropped = await checked(selection.criteria, query, reply)
         dropped = [*selection.dropped, *dropped]
         if len(reply) > (limit := self._settings.reply_characters):
             dropped.append(f"{len(reply) - limit} of {len(reply)} characters of the reply")
@@ -211,7 +211,7 @@ def _read_scores(data: Any, criteria: Sequence[Criterion]) -> Verdict:
     return Verdict(tuple(scores.values()), dropped=tuple(dropped))
 
 
-async def _checked(
+async def checked(
     criteria: Iterable[Criterion], query: Query, reply: str
 ) -> tuple[list[Score], list[str]]:
     """What the criteria that are code say, and what was left out."""

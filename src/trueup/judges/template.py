@@ -41,7 +41,7 @@ from trueup.types import Message, Role
 _SLOT = re.compile(r"\{\{([a-z][a-z0-9_]*)\}\}")
 _TURN = re.compile(r"^\[(system|user|assistant)\][ \t]*$", re.MULTILINE)
 
-_MARKER = re.compile(r"\b(BEGIN|END)([ \t_-]+[A-Z]+)?[ \t_-]+[0-9A-F]{12,}\b", re.IGNORECASE)
+_MARKER = re.compile(r"\b(BEGIN|END)([ \t_-]+[A-Z]+){0,3}[ \t_-]+[0-9A-F]{12,}\b", re.IGNORECASE)
 """What a fence's line looks like, whatever its code: no text needs it, so none keeps it."""
 
 _CONTROL = re.compile(
@@ -76,6 +76,12 @@ class Template:
             raise SettingsError(
                 f"The wording {path} cannot be read ({error}). Reinstall the package."
             ) from error
+
+    @classmethod
+    def lines_from_file(cls, name: str, beside: str | Path = __file__) -> tuple[Template, ...]:
+        """Each line of `wording/<name>` as a template: several phrasings of one question."""
+        lines = cls.from_file(name, beside).text.splitlines()
+        return tuple(cls(f"{name}:{at}", line) for at, line in enumerate(lines, 1) if line)
 
     @property
     def slots(self) -> frozenset[str]:
@@ -149,7 +155,7 @@ def nonce_for(texts: Iterable[str]) -> str:
 
 def fence(text: str, nonce: str, label: str = "text", *, others: Iterable[str] = ()) -> str:
     """The neutralised text between `BEGIN LABEL nonce` and `END LABEL nonce`."""
-    label = label.upper()
+    label = label.upper().replace("_", " ")
     inside = neutralised(text, (nonce, *others))
     return f"BEGIN {label} {nonce}\n{inside}\nEND {label} {nonce}"
 

@@ -1,0 +1,33 @@
+"""Something costly, done once however many ask for it at the same time.
+
+    once: Once[str, Selection] = Once()
+    selection = await once(query.text, lambda: choose(query))
+
+Results stay in memory as long as the `Once`. What raised is forgotten, so the next one to ask tries
+again: a spent budget or an unreachable server must not become an answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Hashable
+from typing import Any, Generic, TypeVar
+
+K = TypeVar("K", bound=Hashable)
+T = TypeVar("T")
+
+
+class Once(Generic[K, T]):
+    """Remembers results by key, and lets latecomers wait for the one under way."""
+
+    def __init__(self) -> None:
+        self._tasks: dict[K, asyncio.Task[T]] = {}
+
+    async def __call__(self, key: K, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """The result for a key; `make` is called only where none is known or under way."""
+        task = self._tasks.get(key)
+        if task is None or (task.done() and (task.cancelled() or task.exception() is not None)):
+            task = asyncio.create_task(make())
+            self._tasks[key] = task
+        # Shielded: the others go on waiting when one of them gives up.
+        return await asyncio.shield(task)
