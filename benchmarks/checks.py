@@ -36,6 +36,15 @@ RESULTS = ROOT / "benchmarks" / "results" / "checks.json"
 CUT_CHARACTERS = 200
 CUT_WORDS = 40
 
+NOTES = (
+    "Refusal: the held half's counts, never its texts, were seen twice while the rules were made; "
+    "the lecture rule was added in between and moved two errors from one side to the other.",
+    "Relevance: the held half was seen once before the threshold's rule was changed from the mean "
+    "of the sets to the worst set; vectors and weights did not change.",
+    "All of XSTest's labelled prompts are safe ones: how often refusals of harmful requests are "
+    "missed is not measured here.",
+)
+
 Row = dict[str, Any]
 Pairs = list[tuple[str, str]]
 
@@ -246,6 +255,7 @@ def main() -> None:
         "command": "python benchmarks/checks.py",
         "machine": machine(),
         "targets": targets(tables),
+        "notes": NOTES,
         "tables": tables,
     }
     RESULTS.parent.mkdir(parents=True, exist_ok=True)

@@ -33,8 +33,8 @@ PASSES = 3
 BATCH = 512
 TEMPERATURE = 0.1
 KEPT = 0.7
-SENSITIVITY = 0.96
-"""The share of the making half's true pairs that are to pass, mean of the sets."""
+SENSITIVITY = 0.953
+"""The share of the making half's true pairs that are to pass, in the set where fewest do."""
 
 FILES = (
     "harmless_base_test.jsonl",
@@ -208,11 +208,11 @@ def main() -> None:
 
 
 def boundary(scores: list[np.ndarray]) -> float:
-    """The score that lets `SENSITIVITY` of the true pairs pass, mean of the sets."""
+    """The score that lets `SENSITIVITY` of the true pairs of every set pass."""
     low, high = -20.0, 20.0
     for _ in range(60):
         middle = (low + high) / 2
-        passing = float(np.mean([(rows >= middle).mean() for rows in scores]))
+        passing = min(float((rows >= middle).mean()) for rows in scores)
         low, high = (middle, high) if passing >= SENSITIVITY else (low, middle)
     return low
 

@@ -30,8 +30,8 @@ import numpy as np
 import numpy.typing as npt
 
 ON_TOPIC_FROM = 0.5
-"""The relevance from which `on_topic` says yes; the fit places it so that 96 of 100 true pairs
-of the making half pass."""
+"""The relevance from which `on_topic` says yes; the fit places it so that 95 of 100 true pairs
+of every set's making half pass."""
 
 TABLE = Path(__file__).with_name("words.npz")
 FEATURES = ("asked_shared", "shared", "direction", "closest", "letters", "length")
