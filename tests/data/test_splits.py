@@ -52,7 +52,7 @@ def test_spelling_does_not_hide_a_duplicate_and_context_makes_a_difference() -> 
         Query("What is a lever?"),
         Query("  what is a LEVER "),
         Query("What is a\nlever?!"),
-        Query("What is a lever?"),  # full-width question mark
+        Query("\uff37hat is a lever\uff1f"),  # full-width
         Query("What is a lever?", history=(Message("user", "Let us talk about physics."),)),
         Query("???"),
         Query("!"),
@@ -103,7 +103,7 @@ def test_only_content_and_seed_decide() -> None:
     shuffled = [queries[i] for i in np.random.default_rng(0).permutation(len(queries))]
     again = split(shuffled + queries[:5], seed=3)
     assert again == replace(split(queries, seed=3), duplicates=5)
-    assert split(queries, seed=3).search != split(queries, seed=4).search
+    assert {*split(queries, seed=3).search} != {*split(queries, seed=4).search}
 
 
 def test_whole_value() -> None:

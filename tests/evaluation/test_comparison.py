@@ -123,8 +123,9 @@ async def test_a_criterion_counts_where_either_verdict_has_it() -> None:
     found = await compare(
         Scripted(answers_all), Scripted(refuses_harm), HARMFUL, moody, outcome=outcome
     )
-    row = found.row("criterion", "Polite")
-    assert row is not None and (row.n, row.failed) == (1, 9)
+    for one in (found, Comparison(found.after, found.before)):
+        row = one.row("criterion", "Polite")
+        assert row is not None and (row.n, row.failed) == (1, 9)
     assert found.row("safety", "balanced safety") is None
     assert found.row("safety", "harmless answered") is None
 

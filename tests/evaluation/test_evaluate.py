@@ -167,6 +167,16 @@ async def test_what_ends_the_job_goes_through(error: Exception) -> None:
     assert len(asyncio.all_tasks()) == 1
 
 
+async def test_what_is_under_way_is_given_up_when_the_job_ends() -> None:
+    async def script(request: Request) -> str:
+        if asked(request) != "q0":
+            await asyncio.Event().wait()
+        raise ModelUnavailable("Nobody answers.")
+
+    with pytest.raises(ModelUnavailable):
+        await asyncio.wait_for(evaluate(Scripted(script), QUERIES, judge, outcome=outcome), 5)
+
+
 async def test_a_judge_that_breaks_on_a_reply_has_failed_on_it() -> None:
     async def broken(query: Query, reply: str) -> Verdict:
         raise ZeroDivisionError("no words")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 
 import numpy as np
@@ -36,6 +37,19 @@ def test_a_difference_is_found_and_the_interval_closes_in() -> None:
     low, high = seen[-1]
     assert 0 < low < 0.3 < high < 0.5
     assert all(one[0] <= two[0] and one[1] >= two[1] for one, two in pairwise(seen))
+
+
+def test_zero_is_excluded_when_the_gambler_has_twenty_times_the_stake() -> None:
+    sequence = ConfidenceSequence(-1, 1)
+    half_stake, spread, n = 0.5, 0.25, 0
+    while half_stake < 20:
+        assert not sequence.interval.excludes(0)
+        sequence.add(1.0)
+        bet = math.sqrt(2 * math.log(40) / (spread / (n + 1) * (n + 1) * math.log(n + 2)))
+        half_stake *= 1 + min(bet, 1.0) * 0.5  # against a mean half way up the scale
+        n += 1
+        spread += (1 - (0.5 + n) / (n + 1)) ** 2
+    assert sequence.interval.excludes(0)
 
 
 @given(st.lists(st.none() | st.floats(1, 5), max_size=60))

@@ -64,6 +64,38 @@ def test_strata_of_symmetric_values_get_welchs_interval() -> None:
     )
 
 
+def test_skewed_values_get_halls_interval() -> None:
+    """Two strata of the same values: half the variance, and half the skewness squared."""
+    values = np.array([1.0, 1, 1, 2, 2, 3, 5, 9])
+    for parts, strata in ((1, None), (2, [0] * 8 + [1] * 8)):
+        error = stats.sem(values) / math.sqrt(parts)
+        skew = stats.skew(values) * (7 / 8) ** 1.5 / math.sqrt(8 * parts)
+
+        def studentised(t: float, skew: float = skew) -> float:
+            """Hall's statistic, which is close to Student's t."""
+            return t + skew * t**2 / 3 + skew**2 * t**3 / 27 + skew / 6
+
+        found = mean_interval(np.tile(values, parts), strata=strata)
+        assert found is not None and found.value == 3.0
+        quantile = stats.t.ppf(0.975, 7 * parts)
+        assert studentised((3.0 - found.low) / error) == pytest.approx(quantile)
+        assert studentised((3.0 - found.high) / error) == pytest.approx(-quantile)
+
+
+def test_scores_that_mostly_tie_get_a_pseudo_difference_each_way() -> None:
+    change = [0.0] * 8 + [1.0, 3.0]
+    extended = np.array([*change, math.sqrt(5), -math.sqrt(5)])
+    half = stats.t.ppf(0.975, 10) * extended.std() / math.sqrt(12)
+    assert paired_difference([0.0] * 10, change) == Interval(
+        0.4,
+        pytest.approx(extended.mean() - half),
+        pytest.approx(extended.mean() + half),
+        10,
+        0,
+        "adjusted Wald",
+    )
+
+
 def test_missing_values_are_dropped_in_pairs_and_counted() -> None:
     before = [1.0, None, 3.0, 4.0, 2.0, 2.0]
     after = [2.0, 5.0, math.nan, 4.5, 4.0, 1.5]

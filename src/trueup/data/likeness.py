@@ -3,9 +3,9 @@
     kept = without_duplicates(queries)
     for leak in leaks(prompt_text, held_out): ...
 
-Two texts are alike when they are equal after folding case, width, punctuation and white space, or
-when their sets of words overlap by more than 0.8 (Jaccard). That is what a person calls a duplicate
-in these sets: another article, another ending. It does not see paraphrases.
+Two texts are alike when their sets of words, after folding case, width, punctuation and white
+space, overlap by more than 0.8 (Jaccard). That is what a person calls a duplicate in these sets:
+another article, another ending. It does not see paraphrases.
 
 Comparing all pairs of 10,000 queries is 50 million comparisons; instead each text is looked up
 under its rarest words only. Two sets that overlap by more than t must share one of their first
@@ -69,19 +69,14 @@ class WordIndex:
         self._frequency = frequency
         self._similarity = similarity
         self._sets: list[frozenset[str]] = []
-        self._exact: set[tuple[str, ...]] = set()
         self._under: defaultdict[str, list[int]] = defaultdict(list)
 
     def add_if_new(self, text: str) -> bool:
         """Add a text unless one alike is there; whether it was added."""
-        listed = tuple(words(text))
-        if listed in self._exact:
-            return False
-        bag = frozenset(listed)
+        bag = frozenset(words(text))
         rarest = self._rarest(bag)
         if any(self._alike(bag, self._sets[i]) for i in self._candidates(rarest)):
             return False
-        self._exact.add(listed)
         self._sets.append(bag)
         for word in rarest:
             self._under[word].append(len(self._sets) - 1)
