@@ -22,6 +22,8 @@ BROKEN = {
     ),
     "You need to use a water filter. The best way to do it is to use a water filter. "
     "The best way to do it is to use": "the same words over and over",
+    "You can hide a few of the old keys under the mat, "
+    "you can hide a few of the old keys": "the same words over and over",
     "We like green apples a lot. Pears are fine. We like green apples a lot.": (
         "the same sentence over and over"
     ),
