@@ -34,7 +34,7 @@ def test_a_sentence_has_its_language(code: str, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "Paris", "123 + 4", "OK", "🙂🙂", "und ist nicht the of with"]
+    "text", ["", "Paris", "123 + 4", "OK", "🙂🙂", "und ist the with"]
 )
 def test_too_little_to_tell(text: str) -> None:
     assert language(text) is None

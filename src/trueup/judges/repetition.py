@@ -107,7 +107,7 @@ def _longest_loop(tokens: list[str]) -> int:
     numbers: dict[str, int] = {}
     ids = np.array([numbers.setdefault(token, len(numbers)) for token in tokens], dtype=np.int64)
     best = 0
-    for period in range(1, min(_LONGEST_PERIOD, len(ids) // 2) + 1):
+    for period in range(1, min(_LONGEST_PERIOD, len(ids) - 1) + 1):
         same = ids[period:] == ids[:-period]
         if not same.any():
             continue
