@@ -37,9 +37,13 @@ Said = Annotated[
 ]
 """Text in an answer. A number or a list where text was asked for is no reason to ask again."""
 
-LONGEST_ANSWER = 16_000
-"""Characters of a reply that are read. Repairing JSON takes time that grows with the square of the
-length; at this size the worst reply found takes under a second."""
+LONGEST_ANSWER = 8_000
+"""Characters of a reply that are read; fourteen criteria with long reasons fit in."""
+MOST_BRACKETS, DEEPEST = 60, 8
+"""Opening brackets, and their nesting, in JSON that is broken and still repaired: answers have at
+most sixteen, nested three deep. The repair's time grows steeply with both and with the length
+(200 open braces before 15,000 letters took half a minute); within these limits the worst text
+found takes about a second."""
 
 SECOND_TEMPERATURE = 0.3
 """Of every attempt after the first: enough to leave a rut, too little to change an opinion."""
@@ -131,6 +135,8 @@ def _another(rest: str) -> bool:
 
 
 def _repaired(text: str) -> Any:
+    if text.count("{") + text.count("[") > MOST_BRACKETS or _depth(text) > DEEPEST:
+        raise Unreadable("the JSON was broken beyond repair")
     try:
         value = json_repair.loads(text, skip_json_loads=True)
     except (ValueError, RecursionError) as error:
@@ -143,6 +149,14 @@ def _repaired(text: str) -> Any:
     if not isinstance(value, dict) or not value:
         raise Unreadable("there was no JSON object in the answer")
     return value
+
+
+def _depth(text: str) -> int:
+    depth = deepest = 0
+    for letter in text:
+        depth += (letter in "{[") - (letter in "}]")
+        deepest = max(deepest, depth)
+    return deepest
 
 
 def _attempt(sampling: Sampling, attempt: int) -> Sampling:
