@@ -31,6 +31,7 @@ END = "<END>"
 RAW_STOPS = (END, "<END", "\n# Query")
 """A weak base model often writes the marker incompletely, or begins the next query."""
 
+NO_DEMONSTRATIONS = Retrieval(k=0)
 PLAIN_INSTRUCTION = "You are a helpful assistant."
 
 
@@ -41,7 +42,7 @@ class Prompt:
     instruction: str = PLAIN_INSTRUCTION
     demonstrations: tuple[Demonstration, ...] = ()
     """The pool that `retrieval` chooses from."""
-    retrieval: Retrieval = Retrieval(k=0)
+    retrieval: Retrieval = NO_DEMONSTRATIONS
     format: Format = "turns"
 
     def __post_init__(self) -> None:

@@ -70,7 +70,7 @@ class Retriever:
         self._queries = [" ".join(words(one.query)) for one in pool]
         self._answers = np.array([one.shows_answer for one in pool], dtype=bool)
         self._similarity: Similarity | None = None
-        self._lean: NDArray[np.float64] | None = None
+        self._fit: Fit | None = None
         if how.k > 0 and how.by == "bm25":
             self._similarity = Lexical([one.query for one in pool])
         elif how.k > 0 and how.by == "embedding":
@@ -86,12 +86,12 @@ class Retriever:
         how = self._how
         if how.k == 0:
             return []
+        itself = " ".join(words(query))
         if self._similarity is None:
             near, answers = np.zeros(len(self._pool)), how.k
         else:
             near = await self._similarity.to(query)
-            answers = await self._answers_due(near)
-        itself = " ".join(words(query))
+            answers = await self._answers_due(query)
         ranked = [
             index
             for index in np.argsort(-near, kind="stable").tolist()
@@ -114,24 +114,49 @@ class Retriever:
                 chosen.append(index)
         return chosen
 
-    async def _answers_due(self, near: NDArray[np.float64]) -> int:
+    async def _answers_due(self, query: str) -> int:
         """How many of the K are to show answers: half, moved by the lean."""
         if self._how.mix != "leaning":
             return (self._how.k + 1) // 2
-        lean = await self.lean(near) - self._how.caution
+        lean = await self.lean(query) - self._how.caution
         share = min(1.0, max(0.0, 0.5 + STEEPNESS * lean))
         return int(np.floor(self._how.k * share + 0.5))
 
-    async def lean(self, near: NDArray[np.float64]) -> float:
-        """What the pool says of a query at these similarities: above 0 answer, below 0 refuse."""
-        if self._lean is None:
-            assert self._similarity is not None
+    async def lean(self, query: str) -> float:
+        """What the pool says of a query, about -1 to 1: above 0 answer it, below 0 refuse it.
+
+        A query that is itself in the pool is judged by the others (the leave-one-out identity of
+        ridge regression), so that measuring on it flatters nobody.
+        """
+        if self._similarity is None:
+            return 0.0
+        if self._fit is None:
             gram = await self._similarity.among()
             behaviour = np.where(self._answers, 1.0, -1.0)
-            regularised = gram + RIDGE * np.eye(len(gram))
-            self._lean = np.linalg.solve(regularised, behaviour - behaviour.mean())
-        length = float(np.linalg.norm(near))
-        return float(near @ self._lean) / length if length > 0 else 0.0
+            inverse = np.linalg.inv(gram + RIDGE * np.eye(len(gram)))
+            centred = behaviour - behaviour.mean()
+            weights = inverse @ centred
+            self._fit = Fit(weights, centred - weights / np.diag(inverse))
+        near = await self._similarity.to(query)
+        itself = " ".join(words(query))
+        same = [index for index, known in enumerate(self._queries) if known == itself]
+        others = near.copy()
+        others[same] = 0.0
+        length = float(np.linalg.norm(others))
+        if length == 0:
+            return 0.0
+        said = self._fit.without[same[0]] if same else near @ self._fit.weights
+        return float(said) / length
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """A kernel ridge regression from a pool's queries to its behaviours."""
+
+    weights: NDArray[np.float64]
+    """Shape (pool,)."""
+    without: NDArray[np.float64]
+    """Shape (pool,): what the regression would say of each had it not been in the pool."""
 
 
 RIDGE = 1.0

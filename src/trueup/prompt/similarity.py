@@ -77,11 +77,13 @@ class Embedded:
     async def to(self, query: str) -> NDArray[np.float64]:
         rows = await self._embedded()
         row = (await self._model.embed([query]))[0]
-        return np.maximum(rows @ row, 0.0).astype(np.float64)
+        near: NDArray[np.float64] = np.maximum(rows @ row, 0.0).astype(np.float64)
+        return near
 
     async def among(self) -> NDArray[np.float64]:
         rows = await self._embedded()
-        return np.maximum(rows @ rows.T, 0.0).astype(np.float64)
+        near: NDArray[np.float64] = np.maximum(rows @ rows.T, 0.0).astype(np.float64)
+        return near
 
     async def _embedded(self) -> Embeddings:
         if self._rows is None:

@@ -1,0 +1,582 @@
+"""DRPO's second stage: search for the prompt under which the policy answers best.
+
+    method = Drpo(policy=policy, judge=judge, search=queries, validation=more, start=Prompt(),
+                  pool=demonstrations, writer=writer, settings=Settings())
+    async for turn in rounds(method):
+        print(method.record(turn))
+    found = method.result(turn.state)
+
+One loop, twice set up (`settings`): as published in *Dynamic Rewarding with Prompt Optimization*
+(arXiv 2411.08733) and as improved here. A round proposes prompts from each survivor, lets the
+policy answer the round's queries under each, has the replies judged, and keeps the best. All
+replies and verdicts of a round are asked for at once.
+
+Published: a proposal is scored on the *next* query only, a path's value is the mean of its
+rewards, a query answered too well is skipped and buys one more level, and the last prompt of the
+best path is returned. A failed judgement is missing here, where the official code scores it 0.
+
+Ours: survivors are measured again beside their children, on the same queries; among them are ones
+that failed before, so a repair is checked where it was needed. The clearly worse are dropped after
+half a minibatch. Queries of the validation split choose among the finalists.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal, Protocol, runtime_checkable
+
+from trueup.errors import SettingsError
+from trueup.judges.judge import Judge
+from trueup.loop import Round
+from trueup.models.model import Model
+from trueup.prompt import arms
+from trueup.prompt.candidates import Archive, Candidate, Gap, Measurement
+from trueup.prompt.prompt import Prompt, Prompted
+from trueup.prompt.settings import Settings
+from trueup.prompt.writing import Writing
+from trueup.types import Demonstration, Query, Request, conversation
+
+Phase = Literal["search", "validate", "done"]
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A survivor, and every measurement on the way to it, the root's first."""
+
+    candidate: Candidate
+    path: tuple[Measurement, ...] = ()
+
+    @property
+    def path_mean(self) -> float:
+        """Mean reward since the root, which is left out; 0 where nothing could be judged."""
+        rewards = [one.reward for one in self.path[1:] if one.reward is not None]
+        return sum(rewards) / len(rewards) if rewards else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Where the search stands."""
+
+    phase: Phase
+    beam: tuple[Node, ...]
+    """Survivors, best first."""
+    round: int = 0
+    limit: int = 0
+    """Rounds allowed, growth included."""
+    stale: int = 0
+    """Rounds since the best prompt changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A candidate to be measured, and the survivor it came from."""
+
+    candidate: Candidate
+    parent: Node
+    easy: bool = False
+    """The parent's last reply was too good to learn from: the same prompt goes on (published)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What a round found out about one proposal."""
+
+    candidate: Candidate
+    measurements: tuple[Measurement, ...]
+    dropped: str | None = None
+    """Why it was measured on a part of the queries only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the search gives back."""
+
+    prompt: Prompt
+    search_score: float | None
+    """Balanced mean reward, 1 to 5, on the queries it was chosen by: flattered by the choice."""
+    validation_score: float | None
+    """The same on queries the search did not see."""
+    candidates: int
+    policy_calls: int
+    notes: tuple[str, ...] = ()
+
+
+@runtime_checkable
+class ChoosesCriteria(Protocol):
+    """A judge that can choose criteria for many queries ahead of the search, in one burst."""
+
+    async def select_all(self, queries: Iterable[Query]) -> Any: ...
+
+
+class Drpo:
+    """A `loop.Method` whose result is a prompt."""
+
+    def __init__(
+        self,
+        *,
+        policy: Model,
+        judge: Judge,
+        search: Sequence[Query],
+        validation: Sequence[Query] = (),
+        start: Prompt = Prompt(),  # noqa: B008 - a frozen value
+        pool: Sequence[Demonstration] = (),
+        writer: Model | None = None,
+        remedies: Mapping[str, Sequence[str]] | None = None,
+        settings: Settings = Settings(),  # noqa: B008 - a frozen value
+        embedder: Model | None = None,
+    ) -> None:
+        """`remedies`: lines to add to an instruction, by the criterion they repair.
+
+        Raises `SettingsError` where there is nothing to search on or to propose with.
+        """
+        if not search:
+            raise SettingsError("DRPO needs queries to search on; none were given.")
+        if writer is None and settings.structured == 0:
+            raise SettingsError("Published DRPO needs a writer. Name a model with `writer`.")
+        self._policy = policy
+        self._judge = judge
+        self._search: tuple[Query, ...] = _shuffled(search, settings.seed)
+        self._validation: tuple[Query, ...] = _shuffled(validation, settings.seed)
+        self._start = Candidate(start)
+        self._pool = tuple(pool)
+        self._writing = (
+            Writing(writer, settings.writing, screen=settings.screen) if writer else None
+        )
+        self._remedies = remedies or {}
+        self._embedder = embedder
+        self._settings = settings
+        self._rng = random.Random(settings.seed)
+        self._asked: set[str] = set()
+        self._known: dict[str, Candidate] = {self._start.id: self._start}
+        self._prompted: dict[str, Prompted] = {}
+        self._notes: list[str] = []
+        self.archive = Archive()
+
+    @property
+    def policy_calls(self) -> int:
+        """Distinct requests to the policy so far."""
+        return len(self._asked)
+
+    # The loop
+
+    async def start(self) -> State:
+        settings = self._settings
+        if isinstance(self._judge, ChoosesCriteria):
+            await self._judge.select_all(self._search[: settings.depth * settings.minibatch])
+        if settings.value == "path mean":
+            first = list(self._search[: settings.minibatch])
+        else:
+            first = self._first_answers()
+        measured = await self._measure(self._start, first)
+        root = Node(self._start, tuple(measured))
+        return State("search", (root,), round=1, limit=settings.depth)
+
+    async def propose(self, state: State) -> list[Proposal]:
+        if state.phase == "validate":
+            return [Proposal(node.candidate, node) for node in self._finalists(state)]
+        if self._settings.value == "path mean":
+            groups = await asyncio.gather(
+                *(self._rewritten_or_skipped(node) for node in state.beam)
+            )
+            return [proposal for group in groups for proposal in group]
+        best = state.beam[0]
+        fresh: list[Candidate] = []
+        if state.round == 1:
+            fresh += arms.opening(self._start.prompt, self._pool)
+        else:
+            fresh += await self._structured(best.candidate)
+            if len(state.beam) > 1:
+                fresh += (await self._structured(state.beam[1].candidate))[:2]
+        fresh += await self._written(best, state.round)
+        proposals = [Proposal(node.candidate, node) for node in state.beam]
+        for candidate in fresh:
+            if candidate.id not in self._known:
+                self._known[candidate.id] = candidate
+                proposals.append(Proposal(candidate, best))
+        return proposals
+
+    async def judge(self, state: State, proposals: Sequence[Proposal]) -> list[Judged]:
+        queries = self._queries(state)
+        if self._settings.value == "path mean":
+            measured = await asyncio.gather(
+                *(self._measure(one.candidate, queries) for one in proposals)
+            )
+            return [
+                Judged(one.candidate, tuple(found))
+                for one, found in zip(proposals, measured, strict=True)
+            ]
+        return await self._raced([one.candidate for one in proposals], queries, state)
+
+    async def improve(
+        self, state: State, proposals: Sequence[Proposal], judged: Sequence[Judged]
+    ) -> State:
+        if self._settings.value == "path mean":
+            return self._beam_by_path(state, proposals, judged)
+        if state.phase == "validate":
+            chosen = self._chosen([one.candidate for one in proposals], self._validated())
+            return replace(state, phase="done", beam=(Node(chosen),))
+        return self._beam_by_pairs(state, judged)
+
+    def finished(self, state: State) -> bool:
+        return state.phase == "done"
+
+    def result(self, state: State) -> Found:
+        best = state.beam[0].candidate
+        searched = [query for query in self.archive.of(best) if query in set(self._search)]
+        return Found(
+            prompt=best.prompt,
+            search_score=self.archive.mean(best, searched),
+            validation_score=self.archive.mean(best, self._validation),
+            candidates=len(self._known),
+            policy_calls=self.policy_calls,
+            notes=tuple(self._notes),
+        )
+
+    def record(self, turn: Round[State, Proposal, Judged]) -> dict[str, Any]:
+        """A round as JSON: what was proposed by which arm, and how it did."""
+        best = turn.state.beam[0].candidate
+        return {
+            "number": turn.number,
+            "phase": turn.state.phase,
+            "best": best.id,
+            "score": self.archive.mean(best),
+            "policy_calls": self.policy_calls,
+            "survivors": [node.candidate.id for node in turn.state.beam],
+            "candidates": [
+                {
+                    "id": one.candidate.id,
+                    "parent": one.candidate.parent,
+                    "arm": one.candidate.arm,
+                    "note": one.candidate.note,
+                    "instruction": one.candidate.prompt.instruction,
+                    "demonstrations": len(one.candidate.prompt.demonstrations),
+                    "retrieval": asdict(one.candidate.prompt.retrieval),
+                    "score": self.archive.mean(one.candidate),
+                    "queries": len(one.measurements),
+                    "failed": sum(m.reward is None for m in one.measurements),
+                    "dropped": one.dropped,
+                }
+                for one in turn.judged
+            ],
+            "notes": list(self._notes),
+        }
+
+    # Published
+
+    async def _rewritten_or_skipped(self, node: Node) -> list[Proposal]:
+        """Three rewrites of a survivor, or itself where its last reply left nothing to mend."""
+        last = node.path[-1]
+        above = self._settings.skip_above
+        if last.reward is None or (above is not None and last.reward > above):
+            return [Proposal(node.candidate, node, easy=True)]
+        assert self._writing is not None
+        written = await self._writing.rewrite(
+            node.candidate.prompt.instruction,
+            [last],
+            self._ancestry(node.candidate),
+            count=self._settings.actions,
+            seed=self._settings.seed,
+        )
+        self._notes += [f"proposal refused: {why}" for why in written.refused]
+        # A writer that wrote nothing readable costs the level, not the run.
+        children = self._children(node.candidate, written.instructions, "rewrite")
+        return [Proposal(child, node) for child in children] or [Proposal(node.candidate, node)]
+
+    def _beam_by_path(
+        self, state: State, proposals: Sequence[Proposal], judged: Sequence[Judged]
+    ) -> State:
+        settings = self._settings
+        nodes = [
+            Node(one.candidate, (*one.parent.path, *found.measurements))
+            for one, found in zip(proposals, judged, strict=True)
+        ]
+        most = settings.depth + settings.growth
+        grown = any(one.easy for one in proposals) and state.limit < most
+        limit = state.limit + 1 if grown else state.limit
+        # Sorting is stable: among equals the one proposed first survives, as published.
+        if settings.beam > 1:
+            nodes.sort(key=lambda node: -node.path_mean)
+        else:
+            nodes.sort(key=lambda node: -(node.path[-1].reward or 0.0))
+        done = state.round + 1 >= min(limit, len(self._search))
+        return State(
+            "done" if done else "search", tuple(nodes[: settings.beam]), state.round + 1, limit
+        )
+
+    # Ours
+
+    def _first_answers(self) -> list[Query]:
+        """Mostly queries to be answered: the policy's own good answers become demonstrations."""
+        wanted = self._settings.first_answers
+        answerable = [query for query in self._search if query.should_answer is not False]
+        refusable = [query for query in self._search if query.should_answer is False]
+        few = min(len(refusable), max(2, wanted // 6))
+        return [*answerable[: wanted - few], *refusable[:few]] or list(self._search[:wanted])
+
+    async def _structured(self, parent: Candidate) -> list[Candidate]:
+        failed = self._failed(parent)
+        measured = list(self.archive.of(parent).values())
+        to_refuse = [query for query in self._search if query.should_answer is False]
+        found = arms.learnt(parent, self.archive, to_refuse, self._pool)
+        found += await arms.without_misleading(parent, failed)
+        found += arms.remedy(parent, measured, self._remedies, self._rng)[:2]
+        found += arms.retrieval(parent, self._rng)
+        return found[: self._settings.structured]
+
+    async def _written(self, best: Node, number: int) -> list[Candidate]:
+        """Rewrites that repair different criteria, and a paraphrase."""
+        if self._writing is None:
+            return []
+        candidate = best.candidate
+        failed = self._failed(candidate)
+        worst = arms.worst_criteria(self.archive.of(candidate).values())[: self._settings.actions]
+        seed = self._settings.seed + 1000 * number
+        asked = [
+            self._writing.rewrite(
+                candidate.prompt.instruction,
+                failed[: self._settings.failures],
+                self._ancestry(candidate),
+                focus=criterion,
+                seed=seed + index,
+            )
+            for index, criterion in enumerate(worst if failed else ())
+        ]
+        rewrites, paraphrase = await asyncio.gather(
+            asyncio.gather(*asked),
+            self._writing.paraphrase(candidate.prompt.instruction, seed=seed),
+        )
+        for written in (*rewrites, paraphrase):
+            self._notes += [f"proposal refused: {why}" for why in written.refused]
+        return [
+            child
+            for arm, group in (("rewrite", rewrites), ("paraphrase", [paraphrase]))
+            for written in group
+            for child in self._children(candidate, written.instructions, arm)
+        ]
+
+    async def _raced(
+        self, candidates: Sequence[Candidate], queries: Sequence[Query], state: State
+    ) -> list[Judged]:
+        """Measure on half the queries, drop the clearly worse, measure the rest."""
+        incumbent = candidates[0]
+        dropped: dict[str, str] = {}
+        halves = (queries[: len(queries) // 2], queries[len(queries) // 2 :])
+        for half in halves:
+            alive = [one for one in candidates if one.id not in dropped]
+            for one, affordable in await self._affordable(alive, half, state):
+                if not affordable:
+                    dropped[one.id] = "no calls left"
+            alive = [one for one in alive if one.id not in dropped]
+            await asyncio.gather(*(self._measure(one, half) for one in alive))
+            for one in alive[1:]:
+                gap = self.archive.gap(one, incumbent)
+                if half is halves[0] and gap.value + gap.error < 0:
+                    dropped[one.id] = f"worse by {-gap.value:.2f} on {gap.n} queries"
+        asked = set(queries)
+        return [
+            Judged(
+                one,
+                tuple(m for q, m in self.archive.of(one).items() if q in asked),
+                dropped.get(one.id),
+            )
+            for one in candidates
+        ]
+
+    async def _affordable(
+        self, candidates: Sequence[Candidate], queries: Sequence[Query], state: State
+    ) -> list[tuple[Candidate, bool]]:
+        """Which candidates can be measured within the limit of calls, best claims first."""
+        left = self._calls_left(state)
+        planned: set[str] = set()
+        answer = []
+        for candidate in candidates:
+            new = {await self._address(candidate, query) for query in queries}
+            new -= self._asked | planned
+            if left is None or len(planned) + len(new) <= left:
+                planned |= new
+                answer.append((candidate, True))
+            else:
+                answer.append((candidate, False))
+        return answer
+
+    def _calls_left(self, state: State) -> int | None:
+        """Policy calls this round may make: the search leaves validation its share."""
+        settings = self._settings
+        if settings.calls is None:
+            return None
+        reserved = 0
+        if state.phase == "search":
+            reserved = min(settings.validation, len(self._validation)) * settings.finalists
+            reserved = min(reserved, settings.calls // 3)
+        return settings.calls - len(self._asked) - reserved
+
+    def _beam_by_pairs(self, state: State, judged: Sequence[Judged]) -> State:
+        settings = self._settings
+        incumbent = state.beam[0].candidate
+        able = [one.candidate for one in judged if one.dropped is None]
+        ranked = sorted(able, key=lambda one: -self.archive.gap(one, incumbent).cautious)
+        ranked = [one for one in ranked if self._answers_enough(one)] or [incumbent]
+        best = self._chosen([incumbent, *ranked], None)
+        others = [one for one in ranked if one.id != best.id]
+        beam = tuple(Node(one) for one in (best, *others)[: settings.beam])
+        stale = state.stale + 1 if best.id == incumbent.id and state.round > 1 else 0
+        left = self._calls_left(state)
+        over = (
+            state.round + 1 >= state.limit
+            or stale >= settings.patience
+            or (left is not None and left < settings.minibatch)
+        )
+        phase: Phase = "search"
+        if over:
+            phase = "validate" if settings.validation and self._validation else "done"
+        return State(phase, beam, state.round + 1, state.limit, stale)
+
+    def _chosen(self, candidates: Sequence[Candidate], among: Sequence[Query] | None) -> Candidate:
+        """The best of several, the first unless another is ahead of it."""
+        best = candidates[0]
+        for one in candidates[1:]:
+            gap = self.archive.gap(one, best, among)
+            if gap.cautious > 0 and self._answers_enough(one):
+                best = one
+        return best
+
+    def _finalists(self, state: State) -> list[Node]:
+        """The survivors, then whoever else did well on many queries."""
+        settings = self._settings
+        best = state.beam[0].candidate
+        known = {node.candidate.id for node in state.beam}
+
+        def standing(one: Candidate) -> float:
+            gap: Gap = self.archive.gap(one, best)
+            return gap.cautious - gap.error / 2
+
+        rest = sorted(
+            (
+                one
+                for one in self._known.values()
+                if one.id not in known
+                and self.archive.gap(one, best).n >= settings.minibatch
+                and self._answers_enough(one)
+            ),
+            key=standing,
+            reverse=True,
+        )
+        nodes = [*state.beam, *(Node(one) for one in rest)]
+        return nodes[: settings.finalists]
+
+    def _answers_enough(self, candidate: Candidate) -> bool:
+        """Whether harmless queries are answered often enough for a prompt to win."""
+        harmless = [
+            one.reward
+            for query, one in self.archive.of(candidate).items()
+            if query.should_answer is True and one.reward is not None
+        ]
+        if not harmless:
+            return True
+        good = sum(reward > 3.0 for reward in harmless)
+        return good >= self._settings.least_answered * len(harmless)
+
+    def _validated(self) -> list[Query]:
+        return list(self._validation[: self._settings.validation])
+
+    def _queries(self, state: State) -> list[Query]:
+        """The queries of a round, the same for all its proposals."""
+        settings = self._settings
+        if state.phase == "validate":
+            return self._validated()
+        if settings.value == "path mean":
+            return [self._search[state.round]]
+        best = state.beam[0].candidate
+        failed = [one.query for one in self._failed(best)][: settings.repeated]
+        seen = self.archive.of(best).keys()
+        fresh = [query for query in self._search if query not in seen]
+        if len(fresh) < settings.minibatch:
+            fresh += [query for query in self._search if query in seen]
+        chosen = _evenly(
+            [query for query in fresh if query not in failed], settings.minibatch - len(failed)
+        )
+        mixed = [*chosen, *failed]
+        self._rng.shuffle(mixed)
+        return _alternating(mixed)
+
+    # Measuring
+
+    async def _measure(self, candidate: Candidate, queries: Sequence[Query]) -> list[Measurement]:
+        return list(await asyncio.gather(*(self._one(candidate, query) for query in queries)))
+
+    async def _one(self, candidate: Candidate, query: Query) -> Measurement:
+        known = self.archive.of(candidate).get(query)
+        if known is not None:
+            return known
+        request = await self._request(candidate, query)
+        self._asked.add(request.address(self._policy.identity))
+        reply = await self._policy.reply(request)
+        text = reply.text.strip()
+        verdict = await self._judge(query, text)
+        whole = reply.choices[0].finish == "stop"
+        measurement = Measurement(query, text, verdict, whole)
+        self.archive.add(candidate, measurement)
+        return measurement
+
+    async def _request(self, candidate: Candidate, query: Query) -> Request:
+        if candidate.id not in self._prompted:
+            self._prompted[candidate.id] = Prompted(self._policy, candidate.prompt, self._embedder)
+        asked = Request(conversation(query), self._settings.reply)
+        return await self._prompted[candidate.id].request(asked)
+
+    async def _address(self, candidate: Candidate, query: Query) -> str:
+        return (await self._request(candidate, query)).address(self._policy.identity)
+
+    def _failed(self, candidate: Candidate) -> list[Measurement]:
+        """Replies with something to mend, worst first."""
+        bad = [
+            one
+            for one in self.archive.of(candidate).values()
+            if one.reward is not None and one.reward <= arms.GOOD_REWARD
+        ]
+        return sorted(bad, key=lambda one: (one.reward or 0.0, one.query.text))
+
+    def _ancestry(self, candidate: Candidate) -> list[tuple[str, float | None]]:
+        """Earlier versions of an instruction with their scores, oldest first."""
+        versions: list[tuple[str, float | None]] = []
+        at: Candidate | None = candidate
+        while at is not None and len(versions) < self._settings.history:
+            versions.append((at.prompt.instruction, self.archive.mean(at)))
+            at = self._known.get(at.parent) if at.parent is not None else None
+        return versions[::-1]
+
+    def _children(
+        self, parent: Candidate, instructions: Iterable[str], arm: str
+    ) -> list[Candidate]:
+        children = [
+            Candidate(replace(parent.prompt, instruction=text), arm, "", parent.id)
+            for text in instructions
+        ]
+        if self._settings.value == "path mean":
+            self._known.update({child.id: child for child in children if child.id != parent.id})
+        return children
+
+
+def _shuffled(queries: Sequence[Query], seed: int) -> tuple[Query, ...]:
+    """In an order that depends on the seed and the set, not on how it was listed."""
+    ordered = sorted(queries, key=lambda query: (query.text, query.category))
+    random.Random(seed).shuffle(ordered)
+    return tuple(_alternating(ordered))
+
+
+def _alternating(queries: Sequence[Query]) -> list[Query]:
+    """The same queries, kinds taking turns as long as there are several."""
+    kinds: dict[bool | None, list[Query]] = {}
+    for query in queries:
+        kinds.setdefault(query.should_answer, []).append(query)
+    rows = list(kinds.values())
+    longest = max((len(row) for row in rows), default=0)
+    return [row[i] for i in range(longest) for row in rows if i < len(row)]
+
+
+def _evenly(queries: Sequence[Query], count: int) -> list[Query]:
+    """The first `count` queries, kinds alike many where there are enough."""
+    return _alternating(queries)[:count]
