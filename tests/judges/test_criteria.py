@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from trueup.errors import DataError
+from trueup.judges.checks import Length, Pattern
 from trueup.judges.criteria import LONGEST_REMEDY, POOL, Criterion, find, load_criteria
+from trueup.judges.scoring import Checks
 from trueup.types import Query
 
 FOURTEEN = (
@@ -72,8 +74,13 @@ always = true
 name = "No shouting"
 good = "has no word in capitals"
 check = "regex"
-pattern = '\\b[A-Z]{4,}\\b'
-finding_is = "bad"
+must_not = '\\b[A-Z]{4,}\\b'
+
+[[criterion]]
+name = "Brief"
+good = "has at most ten words"
+check = "length"
+most = 10
 """
 
 
@@ -84,7 +91,7 @@ def written(folder: Path, text: str) -> Path:
 
 
 def test_the_users_criteria_are_read(tmp_path: Path) -> None:
-    kind, signed, calm = load_criteria(written(tmp_path, GOOD))
+    kind, signed, calm, brief = load_criteria(written(tmp_path, GOOD))
     assert kind == Criterion(
         "Kindness",
         good="gentle",
@@ -94,10 +101,19 @@ def test_the_users_criteria_are_read(tmp_path: Path) -> None:
         aliases=("Warmth",),
     )
     assert find("warmth", (kind, signed)) is kind
-    assert signed.always and signed.check and calm.check
-    query = Query("Hello")
-    assert [signed.check(query, "Bye\n-- me"), signed.check(query, "-- me, bye")] == [5.0, 1.0]
-    assert [calm.check(query, "STOP THAT"), calm.check(query, "Stop that.")] == [1.0, 5.0]
+    assert (signed.check, signed.always) == (Pattern(must="-- me$", name="Signed"), True)
+    assert calm.check == Pattern(must_not=r"\b[A-Z]{4,}\b", name="No shouting")
+    assert brief.check == Length(most=10, name="Brief")
+
+
+async def test_criteria_from_a_file_score_under_their_own_names(tmp_path: Path) -> None:
+    code = [one for one in load_criteria(written(tmp_path, GOOD)) if one.check]
+    verdict = await Checks(code)(Query("Bye?"), "BYE then\n-- me")
+    assert {score.criterion: score.value for score in verdict.scores} == {
+        "Signed": 5.0,
+        "No shouting": 5.0,
+        "Brief": 5.0,
+    }
 
 
 WHOLE = 'name = "A"\ngood = "g"\nworst = "w"\nbest = "b"\n'
@@ -117,9 +133,10 @@ WHOLE = 'name = "A"\ngood = "g"\nworst = "w"\nbest = "b"\n'
         ('[[criterion]]\nname = "A"\ngood = ""', "criterion 'A', good:"),
         ("criterion = [3]", "criterion 'number 1'"),
         ("[[criterion]]\n" + WHOLE + "remedies = ['" + "a " * 16 + "']", "more than 15 words"),
-        ("[[criterion]]\n" + WHOLE + "pattern = 'x'", '`pattern` needs `check = "regex"`'),
-        ('[[criterion]]\nname = "A"\ngood = "g"\ncheck = "magic"', 'write "regex"'),
-        ('[[criterion]]\nname = "A"\ngood = "g"\ncheck = "regex"', "needs a `pattern`"),
+        ("[[criterion]]\n" + WHOLE + "pattern = 'x'", "only for a criterion with a `check`"),
+        ('[[criterion]]\nname = "A"\ngood = "g"\ncheck = "magic"', "known are regex, length"),
+        ('[[criterion]]\nname = "A"\ngood = "g"\ncheck = "regex"', "checks nothing"),
+        ('[[criterion]]\nname = "A"\ngood = "g"\ncheck = "refusal"\nmost = 3', "no options"),
         (
             '[[criterion]]\nname = "A"\ngood = "g"\ncheck = "regex"\npattern = "("',
             "is not a regular expression",

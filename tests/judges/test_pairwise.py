@@ -17,7 +17,7 @@ from trueup.models.scripted import Scripted
 from trueup.types import Choice, Query, Reply, Request, TokenLogprob
 
 QUERY = Query("How do I boil an egg?")
-SHOWN = re.compile(r"^BEGIN ANSWER ([AB]) [0-9a-f]{16}\n(.*?)\nEND ANSWER", re.M | re.S)
+SHOWN = re.compile(r"^BEGIN ANSWER ([AB]) [a-z]{16}\n(.*?)\nEND ANSWER", re.M | re.S)
 
 
 def shown(request: Request) -> list[tuple[str, str]]:

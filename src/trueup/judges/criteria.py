@@ -16,8 +16,7 @@ or, in a file that `load_criteria` reads:
     good = "ends with a signature"
     remedies = ["End every answer with a signature."]
     check = "regex"
-    pattern = '-- the assistant$'
-    finding_is = "good"
+    pattern = '-- the assistant$'       # or must_not = '...'
 
 Most criteria are judged by a model, which reads `good` when it chooses and `worst` and `best` when
 it scores. A criterion with a `check` is judged by code, exactly and for nothing. Each carries
@@ -34,7 +33,7 @@ import tomllib
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import (
     BaseModel,
@@ -46,8 +45,9 @@ from pydantic import (
     model_validator,
 )
 
-from trueup.errors import DataError
-from trueup.types import HIGHEST_SCORE, LOWEST_SCORE, Query, Score
+from trueup.errors import DataError, JudgeError
+from trueup.judges import checks
+from trueup.types import Query, Score
 
 LONGEST_REMEDY = 15
 """Words. A remedy becomes a line of an instruction that a small model must be able to follow."""
@@ -141,6 +141,26 @@ def refuse_duplicates(criteria: Iterable[Criterion], where: str) -> None:
         owners |= dict.fromkeys(own, criterion)
 
 
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    make: Callable[..., Check]
+    options: Mapping[str, str]
+    """Key in the file: keyword of the check."""
+
+
+CHECKS: Mapping[str, _Kind] = {
+    "regex": _Kind(checks.Pattern, {"pattern": "must", "must_not": "must_not"}),
+    "length": _Kind(checks.Length, {"least": "least", "most": "most"}),
+    "format": _Kind(checks.Format, {"shape": "shape"}),
+    "language": _Kind(checks.Language, {"expected": "expected"}),
+    "refusal": _Kind(checks.Refusal, {}),
+    "repetition": _Kind(checks.Repetition, {}),
+    "relevance": _Kind(checks.Relevance, {}),
+    "safety": _Kind(checks.Safety, {}),
+}
+"""What `check = "..."` may say in a criteria file."""
+
+
 Line = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, pattern=r"^[^\n]+$")]
 
 
@@ -158,7 +178,11 @@ class _Row(BaseModel):
     always: bool = False
     check: Line | None = None
     pattern: str | None = None
-    finding_is: Literal["good", "bad"] | None = None
+    must_not: str | None = None
+    least: int | None = None
+    most: int | None = None
+    shape: str | None = None
+    expected: str | None = None
 
     @field_validator("remedies")
     @classmethod
@@ -170,16 +194,24 @@ class _Row(BaseModel):
 
     @model_validator(mode="after")
     def _complete(self) -> _Row:
+        options = self.options()
         if self.check is None:
-            if self.pattern is not None or self.finding_is is not None:
-                raise ValueError('`pattern` needs `check = "regex"` beside it')
+            if options:
+                raise ValueError(f"{', '.join(options)}: only for a criterion with a `check`")
             if self.worst is None or self.best is None:
                 raise ValueError("say what a 1 and a 5 look like in `worst` and `best`")
-        elif self.check != "regex":
-            raise ValueError(f'`check = "{self.check}"` is not known; write "regex"')
-        elif self.pattern is None:
-            raise ValueError('`check = "regex"` needs a `pattern`')
+        elif self.check not in CHECKS:
+            known = ", ".join(CHECKS)
+            raise ValueError(f"check = {self.check!r} is not known; known are {known}")
+        elif stray := [name for name in options if name not in CHECKS[self.check].options]:
+            takes = ", ".join(CHECKS[self.check].options) or "no options"
+            raise ValueError(f"{', '.join(stray)}: check = {self.check!r} takes {takes}")
         return self
+
+    def options(self) -> dict[str, Any]:
+        """The check's options that were given."""
+        names = {name for kind in CHECKS.values() for name in kind.options}
+        return {name: value for name, value in self if name in names and value is not None}
 
 
 class _File(BaseModel):
@@ -203,27 +235,15 @@ def _told(error: ValidationError, tables: Mapping[str, Any]) -> str:
     return f"{', '.join(where)}: {first['msg'].removeprefix('Value error, ')}."
 
 
-@dataclass(frozen=True, slots=True)
-class _Pattern:
-    """5 where a regular expression is found in the reply (or is not, if finding it is bad)."""
-
-    expression: re.Pattern[str]
-    finding_is_good: bool
-
-    def __call__(self, query: Query, reply: str) -> float:
-        found = self.expression.search(reply) is not None
-        return HIGHEST_SCORE if found == self.finding_is_good else LOWEST_SCORE
-
-
-def _pattern(row: _Row, path: Path) -> _Pattern:
+def _check(row: _Row, path: Path) -> Check | None:
+    if row.check is None:
+        return None
+    kind = CHECKS[row.check]
+    options = {kind.options[name]: value for name, value in row.options().items()}
     try:
-        expression = re.compile(row.pattern or "", re.MULTILINE)
-    except re.error as error:
-        raise DataError(
-            f"{path}: criterion {row.name!r}, pattern: {row.pattern!r} is not a regular "
-            f"expression ({error}). In TOML, write patterns between single quotes."
-        ) from error
-    return _Pattern(expression, row.finding_is != "bad")
+        return kind.make(name=row.name, **options)
+    except JudgeError as error:
+        raise DataError(f"{path}: criterion {row.name!r}: {error}") from error
 
 
 def _criterion(row: _Row, path: Path) -> Criterion:
@@ -233,7 +253,7 @@ def _criterion(row: _Row, path: Path) -> Criterion:
         worst=row.worst or "",
         best=row.best or "",
         remedies=row.remedies,
-        check=_pattern(row, path) if row.check == "regex" else None,
+        check=_check(row, path),
         aliases=row.aliases,
         always=row.always,
     )

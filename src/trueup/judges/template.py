@@ -10,9 +10,9 @@ model and does nothing else.
 
 A fence tells the model where untrusted text begins and ends:
 
-    BEGIN REPLY 5c1f09aa27be4410
+    BEGIN REPLY bavotikunemagosi
     ... whatever the policy wrote ...
-    END REPLY 5c1f09aa27be4410
+    END REPLY bavotikunemagosi
 
 The code must be the same whenever the same request is built, or a stored reply would not be found
 again, and yet the author of the text must not be able to write the closing line. Both hold when
@@ -41,7 +41,16 @@ from trueup.types import Message, Role
 _SLOT = re.compile(r"\{\{([a-z][a-z0-9_]*)\}\}")
 _TURN = re.compile(r"^\[(system|user|assistant)\][ \t]*$", re.MULTILINE)
 
-_MARKER = re.compile(r"\b(BEGIN|END)([ \t_-]+[A-Z]+){0,3}[ \t_-]+[0-9A-F]{12,}\b", re.IGNORECASE)
+_CONSONANTS, _VOWELS = "bdfghklmnprstvwxz", "aeiou"
+_SYLLABLES = 8
+"""Of a code: 85**8 are 51 bits. Syllables are half as many tokens as digits that say as much, and
+every judgement pays for four codes."""
+
+_MARKER = re.compile(
+    rf"\b(BEGIN|END)([ \t_-]+[A-Z]+){{0,3}}[ \t_-]+"
+    rf"(?:(?:[{_CONSONANTS}][{_VOWELS}]){{{_SYLLABLES - 2},}}|[0-9A-F]{{12,}})\b",
+    re.IGNORECASE,
+)
 """What a fence's line looks like, whatever its code: no text needs it, so none keeps it."""
 
 _CONTROL = re.compile(
@@ -140,17 +149,26 @@ def fenced(**texts: str) -> dict[str, str]:
 
 
 def nonce_for(texts: Iterable[str]) -> str:
-    """Sixteen hexadecimal digits decided by the texts and contained in none of them."""
+    """Eight syllables decided by the texts and contained in none of them."""
     texts = [text.casefold() for text in texts]
-    for salt in range(1000):  # the second turn is already a chance of one in 2**64 per place
+    for salt in range(1000):  # a second turn is already a chance of one in 2**51 per place
         tally = hashlib.sha256(f"trueup/fence/1/{salt}".encode())
         for text in texts:
             content = text.encode("utf-8", "surrogatepass")
             tally.update(f"\n{len(content)}\n".encode() + content)
-        nonce = tally.hexdigest()[:16]
+        nonce = _spelled(int.from_bytes(tally.digest(), "big"))
         if not any(nonce in text for text in texts):
             return nonce
     raise SettingsError("No fence code could be found for a text. Please report this text.")
+
+
+def _spelled(number: int) -> str:
+    letters = []
+    for _ in range(_SYLLABLES):
+        number, consonant = divmod(number, len(_CONSONANTS))
+        number, vowel = divmod(number, len(_VOWELS))
+        letters += [_CONSONANTS[consonant], _VOWELS[vowel]]
+    return "".join(letters)
 
 
 def fence(text: str, nonce: str, label: str = "text", *, others: Iterable[str] = ()) -> str:
