@@ -449,6 +449,7 @@ async def test_without_embeddings_the_remedy_is_said(server: FakeServer, model: 
         says('{"choices": [{"message": {"content": 3}}]}'),
         says('{"choices": [7]}'),
         says('{"error": {"message": "overloaded", "code": 502}}'),
+        says('{"error": "overloaded"}'),
         says("<html></html>", "text/html"),
         reset,
         truncated,
@@ -461,6 +462,15 @@ async def test_a_fault_is_followed_by_another_attempt(
     assert timeless(await model.reply(ask())) == said("hello!")
     assert len(server.seen) == 3 and model.quirks == ()
     assert server.bodies()[0] == server.bodies()[2]
+
+
+async def test_an_error_sent_as_an_answer_is_an_error(server: FakeServer, model: Endpoint) -> None:
+    server.next(says('{"error": {"message": "bad seed parameter: not supported", "code": 400}}'))
+    assert timeless(await model.reply(ask())) == said("hello!")
+    assert ["seed" in body for body in server.bodies()] == [True, False]
+    server.next(says('{"error": {"message": "no", "code": 403}}'))
+    with pytest.raises(ModelRefused, match="refused a request without a key"):
+        await model.reply(ask())
 
 
 async def test_the_content_type_does_not_matter(server: FakeServer, model: Endpoint) -> None:

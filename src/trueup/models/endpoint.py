@@ -213,8 +213,10 @@ class Endpoint:
                 "judge that writes its verdict, or a server that reports them."
             )
 
-    def _read(self, answer: Answer, request: Request, written: wire.Written) -> Reply:
+    def _read(self, answer: Answer, request: Request, written: wire.Written) -> Reply | Meaning:
         data = answer.data()
+        if (status := wire.hidden_error(data)) is not None:
+            return self._meaning(replace(answer, status=status), written)
         reply = wire.read_reply(data, request, answer.seconds)
         self._can.did(written.sent - {"schema", "logprobs"})
         if not wire.reports_usage(data):

@@ -353,6 +353,14 @@ def read_complaint(body: bytes) -> Complaint:
     return Complaint(_line(str(text)), code, param if isinstance(param, str) and param else None)
 
 
+def hidden_error(data: object) -> int | None:
+    """The status that an error sent as if it were an answer should have had; None for answers."""
+    if not isinstance(data, Mapping) or not data.get("error") or data.get("choices"):
+        return None
+    code = _mapping(data["error"]).get("code")
+    return code if isinstance(code, int) and 400 <= code <= 599 else 500
+
+
 def _line(text: str, most: int = 300) -> str:
     shown = " ".join("".join(c if c.isprintable() else " " for c in text[:4000]).split())
     return shown if len(shown) <= most else shown[: most - 1] + "…"
