@@ -156,3 +156,10 @@ def test_what_cannot_be_used_is_refused_in_words(tmp_path: Path, text: str, told
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"nothing\.toml cannot be read"):
         load_criteria(tmp_path / "nothing.toml")
+
+
+def test_the_file_shown_in_the_docs_can_be_read(tmp_path: Path) -> None:
+    page = Path(__file__).parents[2] / "docs" / "criteria.md"
+    (example,) = re.findall(r"```toml\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    names = [criterion.name for criterion in load_criteria(written(tmp_path, example))]
+    assert names == ["Kindness", "Signed"]
