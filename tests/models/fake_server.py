@@ -32,6 +32,8 @@ class Seen:
     query: str
     body: Body | None
     headers: Mapping[str, str]
+    at: float
+    """Seconds of the event loop's clock."""
 
 
 @dataclass(frozen=True)
@@ -124,8 +126,9 @@ class FakeServer:
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         raw = await request.read()
         body = json.loads(raw) if raw else None
+        now, headers = asyncio.get_running_loop().time(), dict(request.headers)
         self.seen.append(
-            Seen(request.method, request.path, request.query_string, body, dict(request.headers))
+            Seen(request.method, request.path, request.query_string, body, headers, now)
         )
         self._busy += 1
         self.busiest = max(self.busiest, self._busy)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import time
 import traceback
 from collections.abc import AsyncIterator
 from email.utils import formatdate
@@ -16,6 +15,7 @@ import pytest
 
 from trueup.errors import ModelRefused, ModelUnavailable, SettingsError
 from trueup.models.endpoint import Endpoint
+from trueup.models.pace import Pace
 from trueup.models.patience import Patience
 from trueup.models.wire import FLOOR
 from trueup.types import Choice, Message, Reply, Request, Sampling, TokenLogprob, Usage
@@ -210,6 +210,14 @@ async def test_llama_cpp_counts_one_choice_so_the_others_are_estimated(
     assert (await model.reply(ask(n=3))).usage == Usage(7, 18)
 
 
+@pytest.mark.parametrize(("seed", "sent"), [(-1, 2**31 - 1), (2**32 - 1, 2**31 - 1), (7, 7)])
+async def test_no_seed_is_one_that_servers_read_as_random(
+    server: FakeServer, model: Endpoint, seed: int, sent: int
+) -> None:
+    await model.reply(ask(seed=seed))
+    assert server.bodies()[0]["seed"] == sent
+
+
 async def test_lone_surrogates_are_replaced_before_sending(
     server: FakeServer, model: Endpoint
 ) -> None:
@@ -378,6 +386,16 @@ async def test_without_a_system_role_its_text_goes_before_the_first_user_turn(
     assert len(server.seen) == 2 and len(model.quirks) == 1
 
 
+async def test_what_worked_before_is_not_blamed_for_a_broken_moment(
+    server: FakeServer, model: Endpoint
+) -> None:
+    await model.reply(ask(system="Be kind."))
+    server.next(status(500, "system message: unsupported state"))
+    await model.reply(ask(system="Be kind."))
+    assert {len(body["messages"]) for body in server.bodies()} == {2}
+    assert model.quirks == ()
+
+
 @pytest.mark.parametrize("code", [404, 405, 501])
 async def test_without_raw_completions_a_base_model_is_refused_with_the_remedy(
     server: FakeServer, model: Endpoint, code: int
@@ -534,23 +552,22 @@ async def test_a_wait_longer_than_patience_is_not_begun(
     assert len(server.seen) == 1
 
 
-async def test_one_429_slows_everybody(server: FakeServer, model: Endpoint) -> None:
+async def test_one_429_slows_everybody(server: FakeServer) -> None:
+    class Watched(Pace):
+        def told_to_wait(self, seconds: float) -> None:
+            super().told_to_wait(seconds)
+            told.set()
+
+    told = asyncio.Event()
+    model = Endpoint(server.url, "fake", patience=HASTY, pace=Watched(16))
     server.next(status(429, "slow down", {"Retry-After": "0.3"}))
-    started = time.monotonic()
-    await model.reply(ask("first"))
-    assert time.monotonic() - started >= 0.3
-    server.next(status(429, "slow down", {"Retry-After": "0.3"}))
-    first = asyncio.create_task(model.reply(ask("second")))
-    while len(server.seen) < 3:
-        await asyncio.sleep(0.001)
-    await asyncio.sleep(0.05)
-    await asyncio.gather(first, model.reply(ask("third")))
-    assert time.monotonic() - started >= 0.6
-    assert [body["messages"][0]["content"] for body in server.bodies()][:3] == [
-        "first",
-        "first",
-        "second",
-    ]
+    first = asyncio.create_task(model.reply(ask("first")))
+    async with asyncio.timeout(5):
+        await told.wait()
+    await asyncio.gather(first, model.reply(ask("second")))
+    await model.close()
+    refused, *others = server.seen
+    assert len(others) == 2 and all(one.at - refused.at >= 0.29 for one in others)
 
 
 async def test_a_date_to_wait_for_is_read_against_the_servers_own_clock(
@@ -574,17 +591,16 @@ async def test_no_more_requests_than_the_concurrency_are_under_way(server: FakeS
     assert (server.busiest, len(server.seen)) == (3, 12)
 
 
-async def test_a_failure_among_several_leaves_nothing_running(
-    server: FakeServer, model: Endpoint
-) -> None:
+async def test_a_failure_among_several_ends_the_others(server: FakeServer) -> None:
+    model = Endpoint(server.url, "fake", concurrency=1)
     server.refuses(lambda body: "n" in body, 400, "n must be 1")
-    server.refuses(lambda body: body["seed"] == 1, 403, "no")
-    server.delay = 0.05
+    server.refuses(lambda body: True, 403, "no")
+    server.delay = 0.02
     with pytest.raises(ModelRefused):
-        await model.reply(ask(n=3))
-    assert [
-        task for task in asyncio.all_tasks() if "each" in repr(task) or "reply" in repr(task)
-    ] == []
+        await model.reply(ask(n=9))
+    await asyncio.sleep(0.1)
+    assert len(server.seen) <= 3  # one may have been on its way
+    await model.close()
 
 
 # -- keys, models, addresses --------------------------------------------------------------------
