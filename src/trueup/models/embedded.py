@@ -223,8 +223,8 @@ def _briefly_spinning() -> Iterator[None]:
     Left alone, GNU OpenMP spins 300,000 times at every barrier, and each token takes hundreds of
     barriers. That is free on an idle machine and ruinous on a busy one: the thread waited for
     cannot run because the waiting one holds the core. Measured on 2 cores with 2 threads, 8
-    slots: 201 tokens/s with 1,000 spins and 194 with 300,000 while idle; with two other busy
-    programs 74 against less than 10. OpenMP reads the variable once, when it is loaded.
+    slots: 201 tokens/s with 1,000 spins and 194 with 300,000 while idle; 78 and 13 beside
+    another busy model server. OpenMP reads the variable once, when it is loaded.
     """
     name = "GOMP_SPINCOUNT"
     if name in os.environ or "OMP_WAIT_POLICY" in os.environ:
