@@ -1,7 +1,7 @@
 """Every exception trueup raises on purpose, one per boundary.
 
     TrueupError
-    ├── ModelError            a model could not be reached, refused the request, or answered nonsense
+    ├── ModelError            a model could not be reached, refused, or answered nonsense
     │   ├── ModelUnavailable      nobody answers at that address, now or at all
     │   └── ModelRefused          the server said no: wrong key, unknown model, bad request
     ├── JudgeError            a judge was set up in a way that cannot work

@@ -1,0 +1,391 @@
+"""Run a job: search for the prompt, save it, measure what it bought, and write that down.
+
+    outcome = await align(Job(policy="endpoint:http://localhost:8000#qwen", data="my.jsonl"))
+    outcome.aligned.prompt.instruction
+    outcome.results["summary"]                  # "balanced safety 0.49 → 0.87 ..."
+    model = outcome.aligned.model()
+
+Nothing is paid twice: every reply is in the run's folder before it is used, so a run that was
+killed, or that stopped for want of budget, is run again and goes on where it was. One that is
+finished is shown. A part of every budget is kept for the held-out queries, since a prompt nobody
+measured is worth little.
+
+Files of the run's folder: job.toml, aligned.toml, report.md with its picture, results.json,
+calls.sqlite, and finished.json, which is written last.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from trueup import aligned as aligned_file
+from trueup import job as job_file
+from trueup.aligned import Aligned
+from trueup.errors import BudgetSpent, JudgeError, SettingsError, StoreError
+from trueup.estimate import estimate, shares
+from trueup.evaluation.comparison import Comparison, compare
+from trueup.evaluation.evaluate import Progress
+from trueup.job import Job
+from trueup.judges.judge import Judge
+from trueup.loop import rounds
+from trueup.models.budgeted import Budget, Budgeted
+from trueup.models.model import Model
+from trueup.models.priced import Priced
+from trueup.models.remembered import Remembered
+from trueup.plan import Plan, prepare
+from trueup.prompt import METHODS
+from trueup.prompt.candidates import balanced
+from trueup.prompt.drpo import Found
+from trueup.prompt.prompt import Prompted
+from trueup.report.chart import before_after
+from trueup.report.markdown import CHART, REPORT, report
+from trueup.store.calls import Calls
+from trueup.store.runs import RunFolder, read_run
+from trueup.tally import Tally, tallied
+
+RESULTS = "results.json"
+HELD_OUT = " (held-out)"
+"""What a role's calls on the held-out queries are booked under, after the role's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The first call is about to be made."""
+
+    plan: Plan
+    budget: Budget
+
+
+@dataclass(frozen=True, slots=True)
+class Searched:
+    """A round of the search has ended."""
+
+    record: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One more held-out query was answered and judged."""
+
+    progress: Progress
+
+
+@dataclass(frozen=True, slots=True)
+class Noticed:
+    """Something the user should know, in a sentence."""
+
+    text: str
+
+
+Event = Started | Searched | Measured | Noticed
+OnEvent = Callable[[Event], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a run leaves behind."""
+
+    folder: Path
+    aligned: Aligned
+    results: Mapping[str, Any]
+    """What results.json holds: figures, rounds, costs, and every held-out reply."""
+    shown_again: bool = False
+    """Whether the run had finished before, so that nothing was done."""
+
+
+async def align(
+    job: Job | None = None,
+    *,
+    models: Mapping[str, Model] | None = None,
+    judge: Judge | None = None,
+    on_event: OnEvent | None = None,
+) -> Outcome:
+    """Align a model as a job says.
+
+    `models` by role (policy, writer, judge, embedder) and `judge` stand in for those that the job
+    names. Raises `TrueupError`; the same call again goes on where it stopped.
+    """
+    plan = prepare(job or Job(), models=models, judge=judge)
+    return await run(plan, on_event or (lambda event: None))
+
+
+async def run(plan: Plan, on_event: OnEvent) -> Outcome:
+    """Run what was prepared, and close its models."""
+    try:
+        done = finished(plan)
+        if done is not None:
+            return done
+        budget = _budget(plan)
+        await plan.check()
+        with RunFolder(plan.job.folder, method=plan.job.method) as folder:
+            folder.write_text(job_file.FILE, plan.job.toml())
+            with Calls(folder.calls) as calls:
+                return await _Running(plan, folder, calls, budget, on_event).whole()
+    finally:
+        await plan.close()
+
+
+def finished(plan: Plan) -> Outcome | None:
+    """The run's outcome if it has one. Raises `SettingsError` where another job has the folder."""
+    folder = plan.job.folder
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return None
+    if not (folder / job_file.FILE).is_file():
+        if {one.name for one in folder.iterdir()} <= {"run.json", "run.lock"}:
+            return None
+        raise SettingsError(
+            f"{folder} holds other files and no run: choose another folder with --out."
+        )
+    before = Job.load(folder)
+    if not before.same_result(plan.job):
+        changed = ", ".join(_changed(before.settled(), plan.job))
+        raise SettingsError(
+            f"{folder} holds the run of another job (different: {changed}): choose another folder "
+            "with --out."
+        )
+    if read_run(folder).finished is None:
+        return None
+    found = load(folder)
+    if found.results.get("inputs") != plan.inputs:
+        raise SettingsError(
+            f"{folder} holds a finished run on other data or models than these now are: choose "
+            "another folder with --out."
+        )
+    if found.results.get("stopped") and _limits(before) != _limits(plan.job):
+        return None
+    return found
+
+
+def load(folder: Path) -> Outcome:
+    """The outcome of a run's folder. Raises `StoreError` or `DataError`."""
+    try:
+        results = json.loads((folder / RESULTS).read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise StoreError(
+            f"{folder} has no readable {RESULTS}: its run has not finished. Run `trueup align "
+            f"--job {folder / job_file.FILE}` to finish it."
+        ) from error
+    return Outcome(folder, Aligned.load(folder), results, shown_again=True)
+
+
+def _changed(before: Job, now: Job) -> list[str]:
+    one, other = before.model_dump(), now.model_dump()
+    return [name for name in one if one[name] != other[name] and name != "out"]
+
+
+def _limits(job: Job) -> list[float | None]:
+    return [job.budget_calls, job.budget_tokens, job.budget_usd, job.budget_minutes]
+
+
+def _budget(plan: Plan) -> Budget:
+    """The job's limits. Raises `SettingsError` where they leave nothing to search with."""
+    job = plan.job
+    budget = Budget(job.budget_calls, job.budget_tokens, job.budget_usd, job.budget_minutes)
+    reported = sum(row.calls for row in estimate(plan) if row.part == "held-out")
+    if job.budget_calls is not None and job.budget_calls <= reported:
+        raise SettingsError(
+            f"A budget of {job.budget_calls} calls leaves none for the search: the "
+            f"{len(plan.held_out)} held-out queries take {reported}. Raise --budget-calls, or "
+            "lower --held-out."
+        )
+    return budget
+
+
+class _Running:
+    """A run under way."""
+
+    def __init__(
+        self, plan: Plan, folder: RunFolder, calls: Calls, budget: Budget, on_event: OnEvent
+    ) -> None:
+        self._plan = plan
+        self._folder = folder
+        self._calls = calls
+        self._budget = budget
+        self._tell = on_event
+        self._tally = Tally()
+        self._rounds: list[Mapping[str, Any]] = []
+        self._stopped: str | None = None
+        self._began = time.monotonic()
+
+    async def whole(self) -> Outcome:
+        """Search, save, measure, report; the completion mark is written last."""
+        plan = self._plan
+        share = shares(plan, self._budget)
+        search = {role: self._paid(role, share) for role in plan.models}
+        report_on = {role: self._paid(role + HELD_OUT, self._budget) for role in plan.models}
+        self._tell(Started(plan, self._budget))
+        for note in plan.notes:
+            self._tell(Noticed(note))
+        found = await self._searched(search)
+        aligned = self._aligned(found)
+        self._folder.write_text(aligned_file.FILE, aligned.toml())
+        comparison = await self._compared(report_on, aligned)
+        results = self._results(found, comparison)
+        self._folder.write_text(RESULTS, json.dumps(results, indent=1) + "\n")
+        self._folder.write_text(CHART, before_after(results))
+        self._folder.write_text(REPORT, report(results))
+        self._folder.finish(str(results["summary"]))
+        return Outcome(self._folder.path, aligned, results)
+
+    def _paid(self, role: str, budget: Budget) -> Model:
+        """A role's model: remembered, and counted against the part's budget and the whole."""
+        of = role.removesuffix(HELD_OUT)
+        model: Model = Priced(self._plan.models[of], self._plan.price(of))
+        model = Budgeted(Remembered(model, self._calls, role), self._budget)
+        return model if budget is self._budget else Budgeted(model, budget)
+
+    async def _searched(self, models: Mapping[str, Model]) -> Found:
+        """The search's best prompt, whatever ended it."""
+        plan = self._plan
+        judge = tallied(plan.judge(models.get("judge")), self._tally)
+        if plan.job.judge == "likelihood" and plan.own_judge is None:
+            await _probe(judge, plan)
+        method = METHODS[plan.job.method](
+            policy=models["policy"],
+            judge=judge,
+            search=plan.search,
+            validation=plan.validation,
+            start=plan.start,
+            pool=plan.pool,
+            writer=models.get("writer"),
+            remedies=plan.remedies,
+            settings=plan.settings,
+            embedder=models.get("embedder"),
+        )
+        state = None
+        try:
+            async for turn in rounds(method):
+                state = turn.state
+                record = method.record(turn)
+                self._rounds.append(record)
+                self._folder.append_round(record)
+                self._tell(Searched(record))
+        except BudgetSpent as spent:
+            self._stopped = f"The search stopped early, at its share of the budget. {spent}"
+            self._tell(Noticed(f"{self._stopped} The best prompt so far is taken."))
+        if state is None:
+            raise BudgetSpent(
+                f"Not even the first answers could be measured. {self._stopped} Raise the budget."
+            )
+        return method.result(state)
+
+    def _aligned(self, found: Found) -> Aligned:
+        plan = self._plan
+        return Aligned(
+            plan.job.policy,
+            found.prompt,
+            plan.sampling,
+            plan.job.embedder,
+            {
+                "method": f"{plan.job.method}{', as published' if plan.job.published else ''}",
+                "run": plan.job.name,
+                "identity": plan.models["policy"].identity,
+                "judge": plan.judge_shown,
+                "validation_score": _shown(found.validation_score),
+            },
+        )
+
+    async def _compared(self, models: Mapping[str, Model], aligned: Aligned) -> Comparison:
+        plan = self._plan
+        comparison = await compare(
+            Prompted(models["policy"], plan.base),
+            aligned.model(models["policy"], models.get("embedder")),
+            plan.held_out,
+            tallied(plan.judge(models.get("judge")), self._tally),
+            sampling=plan.sampling,
+            on_progress=lambda progress: self._tell(Measured(progress)),
+        )
+        stopped = comparison.before.stopped or comparison.after.stopped
+        if stopped is not None:
+            self._stopped = f"Not all held-out queries were measured. {stopped}"
+            self._tell(Noticed(self._stopped))
+        return comparison
+
+    def _results(self, found: Found, comparison: Comparison) -> dict[str, Any]:
+        plan, ledger = self._plan, self._calls.ledger()
+        after = {one.query: one.verdict.reward for one in comparison.after.results}
+        results: dict[str, Any] = {
+            "job": plan.job.model_dump(mode="json", exclude_none=True),
+            "name": self._folder.path.name,
+            "inputs": plan.inputs,
+            "judge": plan.judge_shown,
+            "models": {role: model.identity for role, model in plan.models.items()},
+            "quirks": _quirks(plan),
+            "data": {
+                "search": len(plan.search),
+                "validation": len(plan.validation),
+                "held_out": len(plan.held_out),
+                "to_refuse": sum(one.should_answer is False for one in plan.held_out),
+                "demonstrations": len(plan.pool),
+                "notes": list(plan.notes),
+            },
+            "found": {
+                "prompt": asdict(found.prompt),
+                "search_score": found.search_score,
+                "validation_score": found.validation_score,
+                "held_out_score": balanced(
+                    {query: reward for query, reward in after.items() if reward is not None}
+                ),
+                "candidates": found.candidates,
+                "policy_calls": found.policy_calls,
+                "notes": list(found.notes),
+            },
+            "base": asdict(plan.base),
+            "rounds": self._rounds,
+            "comparison": comparison.to_dict(),
+            "verdicts": self._tally.to_dict(),
+            "costs": {
+                part: {role: asdict(cost) for role, cost in costs.items()}
+                for part, costs in (("this_time", ledger.process), ("in_all", ledger.file))
+            },
+            "spent": asdict(self._budget.spent),
+            "seconds": time.monotonic() - self._began,
+            "stopped": self._stopped,
+        }
+        return results | {"summary": summary(results)}
+
+
+def summary(results: Mapping[str, Any]) -> str:
+    """The run in a line."""
+    rows = {(row["group"], row["name"]): row for row in results["comparison"]["table"]}
+    for key in (("safety", "balanced safety"), ("reward", "reward")):
+        row = rows.get(key)
+        if row is not None and row["before"] and row["after"] and row["difference"]:
+            gap = row["difference"]
+            between = ""
+            if gap["low"] is not None and gap["high"] is not None:
+                between = f" [{gap['low']:+.2f}, {gap['high']:+.2f}]"
+            return (
+                f"{row['name']} {row['before']['value']:.2f} → {row['after']['value']:.2f} "
+                f"({gap['value']:+.2f}{between}, {row['n']} held-out queries)"
+            )
+    return "nothing could be measured"
+
+
+async def _probe(judge: Judge, plan: Plan) -> None:
+    """See that probabilities can be read at all, for the price of one reply's questions."""
+    verdict = await judge(plan.search[0], "I do not know.")
+    if verdict.failed is not None:
+        raise JudgeError(
+            f"The judge cannot score by likelihood: {verdict.failed}. Choose --judge dynamic, or "
+            "another --judge-model."
+        )
+
+
+def _quirks(plan: Plan) -> list[str]:
+    """What servers turned out not to do."""
+    found: dict[str, None] = {}
+    for model in plan.models.values():
+        with suppress(AttributeError):
+            found.update(dict.fromkeys(model.quirks))  # type: ignore[attr-defined]
+    return list(found)
+
+
+def _shown(score: float | None) -> str:
+    return "not measured" if score is None else f"{score:.3f}"

@@ -1,0 +1,146 @@
+"""What a job will take, before a call is made: calls, tokens, money and time, role by role.
+
+    for row in estimate(plan):
+        print(row.role, row.calls, row.tokens, row.usd, row.seconds)
+
+An estimate is an upper bound of the calls and a guess at the rest: four letters a token, prompts
+as long as the pool's demonstrations make them, replies as long as they may get. Times are those of
+the embedded model on two cores, or of a server that writes forty tokens a second to each of
+sixteen callers; without a server's real speed no better can be said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from trueup.judges import likelihood
+from trueup.judges.template import Template
+from trueup.models.budgeted import Budget
+from trueup.plan import Plan, is_remote
+
+LETTERS_PER_TOKEN = 4
+SHOWN = 4
+"""Demonstrations that the search's prompts show, usually."""
+EMBEDDED_TOKENS_PER_SECOND = 250
+SERVER_TOKENS_PER_SECOND = 16 * 40
+PUBLISHED_CALLS = 112
+PUBLISHED_WRITTEN = 37
+"""One default run of published DRPO without a skip."""
+SELECTION = (1400, 300)
+SCORING = (700, 400)
+WRITING = (1500, 600)
+QUESTION = (150, 1)
+"""Tokens in and out of a judge's and a writer's usual request, beside what they are shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What one role is expected to take in one part of the run."""
+
+    role: str
+    part: str
+    """Search or held-out."""
+    calls: int
+    tokens_in: int
+    tokens_out: int
+    usd: float | None
+    """None where the price is not known."""
+    seconds: float
+
+    @property
+    def tokens(self) -> int:
+        return self.tokens_in + self.tokens_out
+
+
+def estimate(plan: Plan) -> tuple[Expected, ...]:
+    """Search first, then what the report takes."""
+    replies = plan.settings.calls or PUBLISHED_CALLS
+    reported = 2 * len(plan.held_out)
+    searched = min(len(plan.search) + len(plan.validation), replies)
+    rows = [
+        _policy(plan, "search", replies),
+        *_writer(plan, replies),
+        *_judge(plan, "search", replies, searched),
+        _policy(plan, "held-out", reported),
+        *_judge(plan, "held-out", reported, len(plan.held_out)),
+    ]
+    return tuple(row for row in rows if row.calls)
+
+
+def shares(plan: Plan, budget: Budget) -> Budget:
+    """The part of a budget that the search may use, so that the report can still be paid for."""
+    rows = estimate(plan)
+    reported = [row for row in rows if row.part == "held-out"]
+    calls = sum(row.calls for row in reported)
+    whole = sum(row.tokens for row in rows) or 1
+    share = 1 - sum(row.tokens for row in reported) / whole
+    return Budget(
+        calls=None if budget.calls is None else max(0, budget.calls - calls),
+        tokens=None if budget.tokens is None else int(budget.tokens * share),
+        usd=None if budget.usd is None else budget.usd * share,
+        minutes=None if budget.minutes is None else budget.minutes * share,
+    )
+
+
+def _policy(plan: Plan, part: str, calls: int) -> Expected:
+    queries = [one.text for one in (*plan.search, *plan.held_out)]
+    shown = min(SHOWN, len(plan.pool))
+    demonstrations = [one.query + one.reply for one in plan.pool]
+    tokens_in = (
+        _mean_tokens([plan.start.instruction])
+        + _mean_tokens(queries)
+        + shown * _mean_tokens(demonstrations)
+    )
+    return _expected(plan, "policy", part, calls, tokens_in, plan.sampling.max_tokens)
+
+
+def _writer(plan: Plan, replies: int) -> list[Expected]:
+    if "writer" not in plan.models:
+        return []
+    settings = plan.settings
+    if settings.value == "path mean":
+        return [_expected(plan, "writer", "search", PUBLISHED_WRITTEN, *WRITING)]
+    rounds = min(settings.depth, 1 + replies // (2 * settings.minibatch))
+    return [_expected(plan, "writer", "search", rounds * (settings.actions + 1), *WRITING)]
+
+
+def _judge(plan: Plan, part: str, replies: int, queries: int) -> list[Expected]:
+    if "judge" not in plan.models:
+        return []
+    read = _mean_tokens([one.text for one in plan.search]) + plan.sampling.max_tokens
+    if plan.job.judge == "likelihood":
+        asked = sum(one.check is None for one in plan.criteria) * _phrasings()
+        wanted, written = QUESTION
+        return [_expected(plan, "judge", part, replies * asked, wanted + read, written)]
+    wanted, written = SELECTION
+    scored, reasons = SCORING
+    tokens_in = (queries * (wanted + read) + replies * (scored + read)) // (queries + replies)
+    tokens_out = (queries * written + replies * reasons) // (queries + replies)
+    return [_expected(plan, "judge", part, queries + replies, tokens_in, tokens_out)]
+
+
+def _phrasings() -> int:
+    wording = likelihood.YES_NO.by_criterion
+    return len(Template.lines_from_file(wording, beside=likelihood.__file__))
+
+
+def _expected(
+    plan: Plan, role: str, part: str, calls: int, tokens_in: int, tokens_out: int
+) -> Expected:
+    price = plan.price(role)
+    usd = None
+    if price is not None:
+        per_call = tokens_in * price.usd_per_million_in + tokens_out * price.usd_per_million_out
+        usd = calls * per_call / 1e6
+    if is_remote(plan.models[role]):
+        seconds = calls * tokens_out / SERVER_TOKENS_PER_SECOND
+    else:
+        seconds = calls * (tokens_in + tokens_out) / EMBEDDED_TOKENS_PER_SECOND
+    return Expected(role, part, calls, calls * tokens_in, calls * tokens_out, usd, seconds)
+
+
+def _mean_tokens(texts: Sequence[str]) -> int:
+    if not texts:
+        return 0
+    return -(-sum(map(len, texts)) // (len(texts) * LETTERS_PER_TOKEN))

@@ -1,0 +1,216 @@
+"""A job: everything a run is decided by, as a file that can be kept, changed and run again.
+
+    job = Job(policy="endpoint:http://localhost:8000#qwen", data="my.jsonl", held_out=200)
+    job.save("job.toml")
+    job = Job.load("runs/align-1a2b3c4d/job.toml")
+    job.name                                # "align-1a2b3c4d": the same job, the same folder
+
+Every field has a default, so an empty file is a job too: the embedded model, judged by code, on the
+data that comes with trueup. What depends on other fields (how long replies may be, who writes) is
+None until `settled` decides it; a run keeps the settled job, so that it can be run again as it was
+when defaults have changed. Budgets and folder do not decide a result, only whether and where it is
+reached: they are not in the name, and a run that stopped for want of budget goes on with a larger
+one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from trueup.aligned import told
+from trueup.errors import SettingsError
+
+FILE = "job.toml"
+RUNS = "runs"
+EMBEDDED_REPLY = 64
+"""Tokens. On two cores the embedded model writes and reads about 250 a second in all."""
+REPLY = 256
+PUBLISHED_REPLY = 2048
+"""arXiv 2411.08733, code."""
+
+JudgeKind = Literal["checks", "dynamic", "likelihood"]
+Count = Annotated[int, Field(ge=1)]
+Price = Annotated[tuple[float, float], Field(description="USD per million tokens in, and out")]
+_SECRET = re.compile(r"//[^/#]*@|[?&][\w-]*(key|token|secret|password|sig)[\w-]*=", re.IGNORECASE)
+_NOT_IN_NAME = frozenset(
+    {"out", "budget_calls", "budget_tokens", "budget_usd", "budget_minutes", "prices"}
+)
+
+
+class Job(BaseModel):
+    """What to align, on what, judged by whom, within which limits."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    # who
+    policy: str = "embedded"
+    """The model to be aligned, as `open_model` takes it."""
+    writer: str | None = None
+    """Who proposes instructions: "none", "policy" or a model. By default nobody where the policy
+    is embedded, which is too small to write them, and else the policy."""
+    judge: JudgeKind | None = None
+    """Who scores: code checks (by default where the policy is embedded), criteria that a model
+    chooses and scores, or token probabilities."""
+    judge_model: str | None = None
+    """The model that judges, where one does: "policy" by default."""
+    criteria: str | None = None
+    """A TOML file of your own criteria, in addition to the pool."""
+    embedder: str | None = None
+    """A model whose embeddings retrieve demonstrations, instead of words."""
+
+    # on what
+    data: str = "seeds"
+    """Queries: a file, a public set as NAME@PATH, hub:OWNER/NAME, or "seeds", which come with
+    trueup."""
+    column: str | None = None
+    held_out_data: str | None = None
+    """Queries to report on, where they are not a part of `data`."""
+    held_out: Count | None = None
+    """How many queries to report on: 80 by default, or 40% where there are few."""
+    validation: Count | None = None
+    """How many queries to choose with: by default a third of what is left."""
+    demonstrations: str = "bundled"
+    """The pool: "bundled", "long" (the published form), "none", or a file."""
+    rewrite_demonstrations: bool = False
+    """Rewrite the pool's replies under critique first: DRPO's stage one."""
+
+    # how
+    method: Literal["drpo"] = "drpo"
+    published: bool = False
+    """The paper's settings instead of ours."""
+    calls: Count | None = None
+    """Policy calls of the search; 300 by default."""
+    instruction: str | None = None
+    """The instruction to start from."""
+    k: Annotated[int, Field(ge=0)] | None = None
+    """Demonstrations shown by the prompt to start from: 0 by default, 2 as published."""
+    format: Literal["turns", "system", "raw"] = "turns"
+    """Turns or system text for chat models, raw for base models."""
+    max_tokens: Count | None = None
+    """Of a reply: 64 by default where the policy is embedded, else 256."""
+    seed: int = 0
+
+    # within which limits
+    budget_calls: int | None = None
+    """Calls of all roles together, like the budgets below."""
+    budget_tokens: int | None = None
+    budget_usd: float | None = None
+    budget_minutes: float | None = None
+    prices: dict[Literal["policy", "writer", "judge", "embedder"], Price] = {}
+    """What tokens cost by role, in USD per million: [in, out]."""
+    out: str | None = None
+    """The run's folder: runs/ and the job's name by default."""
+
+    @field_validator("policy", "writer", "judge_model", "embedder", "data", "demonstrations")
+    @classmethod
+    def _named(cls, value: str | None) -> str | None:
+        if value is not None and not value.strip():
+            raise ValueError("it is empty: name something, or leave it out")
+        if value is not None and _SECRET.search(value):
+            # The job is kept in the run's folder, where a key has no business.
+            raise ValueError(
+                "it holds a login or a key: take it out and put the key into the environment "
+                "variable TRUEUP_API_KEY"
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _sensible(self) -> Self:
+        if self.held_out_data is not None and self.held_out_data == self.data:
+            raise ValueError(
+                "held_out_data is the data searched on: leave it out for a part of that"
+            )
+        if self.published and self.writer == "none":
+            raise ValueError("the published method needs a writer: name a model for `writer`")
+        return self
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Job:
+        """Read a file, or the one in a run's folder. Raises `SettingsError`."""
+        source = Path(path).expanduser()
+        source = source / FILE if source.is_dir() else source
+        try:
+            return cls.of(tomllib.loads(source.read_text("utf-8")), str(source))
+        except FileNotFoundError as error:
+            raise SettingsError(
+                f"There is no {source}: give a job file, or the folder of a run."
+            ) from error
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise SettingsError(
+                f"{source} cannot be read as TOML ({error}): correct it."
+            ) from error
+
+    @classmethod
+    def of(cls, settings: dict[str, Any], where: str = "") -> Job:
+        """A job of settings by name. Raises `SettingsError` for those that make no sense."""
+        try:
+            return cls.model_validate(settings)
+        except ValidationError as error:
+            raise SettingsError(f"{where}{': ' if where else ''}{told(error)}") from error
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the file. Raises `SettingsError` where that is not possible."""
+        target = Path(path)
+        try:
+            target.write_text(self.toml(), "utf-8", newline="\n")
+        except OSError as error:
+            raise SettingsError(
+                f"{target} cannot be written ({error.strerror}): name a file in a folder that is "
+                "there and yours."
+            ) from error
+        return target
+
+    def toml(self) -> str:
+        """The file's text: what is decided, in the order above."""
+        fields = self.model_dump(mode="json", exclude_none=True)
+        prices = fields.pop("prices")
+        text = tomli_w.dumps(fields | ({"prices": prices} if prices else {}))
+        return f"# To run this job again: trueup align --job THIS_FILE\n\n{text}"
+
+    def settled(self) -> Job:
+        """The same job with everything decided that depends on other fields."""
+        embedded = self.policy == "embedded"
+        writer = self.writer or ("none" if embedded and not self.published else "policy")
+        judge = self.judge or ("checks" if embedded and not self.published else "dynamic")
+        reply = EMBEDDED_REPLY if embedded else PUBLISHED_REPLY if self.published else REPLY
+        return self.model_copy(
+            update={
+                "writer": self.policy if writer == "policy" else writer,
+                "judge": judge,
+                "judge_model": self._judge_model(judge),
+                "calls": self.calls or (None if self.published else 300),
+                "k": self.k if self.k is not None else 2 if self.published else 0,
+                "max_tokens": self.max_tokens or reply,
+            }
+        )
+
+    def _judge_model(self, judge: str) -> str | None:
+        if judge == "checks":
+            return None
+        return self.policy if self.judge_model in (None, "policy") else self.judge_model
+
+    @property
+    def name(self) -> str:
+        """What the run is called: the same for the same settled job, budgets and folder aside."""
+        fields = self.settled().model_dump(mode="json", exclude=set(_NOT_IN_NAME))
+        text = json.dumps(fields, sort_keys=True, ensure_ascii=False)
+        digest = hashlib.sha256(f"trueup/job/1\n{text}".encode("utf-8", "surrogatepass"))
+        return f"align-{digest.hexdigest()[:8]}"
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder."""
+        return Path(self.out).expanduser() if self.out else Path(RUNS) / self.name
+
+    def same_result(self, other: Job) -> bool:
+        """Whether both decide the same, whatever they may spend and wherever they write."""
+        return self.name == other.name
