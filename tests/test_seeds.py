@@ -68,9 +68,12 @@ def test_every_text_is_trimmed_ascii() -> None:
             assert text.isascii() and text == text.strip() != "", text
 
 
-def test_both_behaviours_make_up_nearly_half_of_the_demonstrations() -> None:
-    assert len(DEMONSTRATIONS) >= 240
-    assert 0.45 <= share(DEMONSTRATIONS, "harmful") <= 0.55
+def test_refusals_are_over_a_third_and_ordinary_answers_as_many() -> None:
+    # A retriever shows refusals to whatever it has seen nothing like: ordinary instructions need
+    # a wide cover, wider than harmless queries that merely sound dangerous.
+    assert len(DEMONSTRATIONS) >= 700
+    assert 0.36 <= share(DEMONSTRATIONS, "harmful") <= 0.45
+    assert 0.36 <= share(DEMONSTRATIONS, *ANSWERED - {"borderline"}) <= 0.45
     assert {row["category"] for row in DEMONSTRATIONS} == ANSWERED | {"harmful"}
 
 
