@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from trueup.errors import BudgetSpent, JudgeError, ModelUnavailable
 from trueup.types import Query, Verdict
 
 
@@ -19,3 +20,16 @@ class Judge(Protocol):
     """Scores one reply to one query on a scale of 1 to 5 per criterion."""
 
     async def __call__(self, query: Query, reply: str) -> Verdict: ...
+
+
+async def judged(judge: Judge, query: Query, reply: str) -> Verdict:
+    """The judge's verdict; a judge of the user's own that breaks on one reply has failed on it.
+
+    Raises `BudgetSpent`, `ModelUnavailable` and `JudgeError`.
+    """
+    try:
+        return await judge(query, reply)
+    except (BudgetSpent, ModelUnavailable, JudgeError):
+        raise
+    except Exception as error:
+        return Verdict(failed=f"the judge raised {type(error).__name__}: {error}")
