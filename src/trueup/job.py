@@ -31,7 +31,7 @@ from trueup.errors import SettingsError
 
 FILE = "job.toml"
 RUNS = "runs"
-EMBEDDED_REPLY = 64
+EMBEDDED_REPLY = 40
 """Tokens. On two cores the embedded model writes and reads about 250 a second in all."""
 REPLY = 256
 PUBLISHED_REPLY = 2048
@@ -96,7 +96,7 @@ class Job(BaseModel):
     format: Literal["turns", "system", "raw"] = "turns"
     """Turns or system text for chat models, raw for base models."""
     max_tokens: Count | None = None
-    """Of a reply: 64 by default where the policy is embedded, else 256."""
+    """Of a reply: 40 by default where the policy is embedded, else 256."""
     seed: int = 0
 
     # within which limits

@@ -226,7 +226,15 @@ def is_remote(model: Model) -> bool:
 def _settings(job: Job) -> Settings:
     settings = Settings.published(seed=job.seed) if job.published else Settings(seed=job.seed)
     reply = Sampling(max_tokens=job.max_tokens or settings.reply.max_tokens, seed=job.seed)
-    return replace(settings, reply=reply, calls=job.calls)
+    settings = replace(settings, reply=reply, calls=job.calls)
+    if job.published or job.calls is None:
+        return settings
+    # A search of few calls would spend them all on its first round.
+    return replace(
+        settings,
+        first_answers=min(settings.first_answers, job.calls // 6),
+        minibatch=min(settings.minibatch, max(FEWEST, job.calls // 12)),
+    )
 
 
 def _criteria(job: Job) -> tuple[Criterion, ...]:

@@ -32,6 +32,7 @@ from trueup.report.markdown import GROUPS, interval
 from trueup.store.runs import RunRecord
 
 SHOWN_GROUPS = ("safety", "reward", "criterion", "length")
+LOG_WIDTH = 140
 QUIET_SECONDS = 10.0
 """Between two lines where the output is no terminal."""
 
@@ -41,6 +42,9 @@ class Screen:
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(highlight=False, soft_wrap=True)
+        if not self.console.is_terminal:
+            # Nobody's window to fit into: a log's lines may be as long as they are.
+            self.console.width = max(self.console.width, LOG_WIDTH)
 
     def say(self, text: str = "", style: str = "") -> None:
         """A line of plain text."""
@@ -157,7 +161,7 @@ class Screen:
             _row(table, 
                 str(turn["number"]), turn["phase"], str(turn["policy_calls"]),
                 str(len(turn["candidates"])), turn["best"], _score(turn["score"]),
-                f"{best['arm']}: {best['note']}" if best else "start",
+                ": ".join(filter(None, (best["arm"], best["note"]))) if best else "start",
             )  # fmt: skip
         self.console.print(table)
 

@@ -1,0 +1,130 @@
+"""A job is a file that can be kept, changed and run again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trueup import Job, SettingsError
+from trueup.job import EMBEDDED_REPLY
+
+
+def test_an_empty_file_is_a_job(tmp_path: Path) -> None:
+    (tmp_path / "job.toml").write_text("")
+    assert Job.load(tmp_path / "job.toml") == Job()
+
+
+def test_it_survives_its_file_and_is_read_from_its_folder(tmp_path: Path) -> None:
+    job = Job(
+        policy="endpoint:http://localhost:8000#qwen",
+        judge="dynamic",
+        held_out=40,
+        budget_usd=2.5,
+        prices={"policy": (0.15, 0.6)},
+        out="here",
+    )
+    job.save(tmp_path / "job.toml")
+    assert Job.load(tmp_path) == job
+
+
+@given(st.integers(1, 10**6), st.integers(-5, 5), st.sampled_from(["checks", "dynamic"]))
+def test_settling_twice_changes_nothing_and_keeps_the_name(
+    calls: int, seed: int, judge: str
+) -> None:
+    job = Job.of({"calls": calls, "seed": seed, "judge": judge})
+    assert job.settled().settled() == job.settled()
+    assert job.settled().name == job.name
+
+
+def test_what_decides_the_result_decides_the_name() -> None:
+    names = [
+        Job().name,
+        Job(seed=1).name,
+        Job(calls=301).name,
+        Job(policy="ollama:llama3.2").name,
+        Job(data="other.jsonl").name,
+        Job(published=True).name,
+        Job(held_out=12).name,
+    ]
+    assert len(set(names)) == len(names)
+    assert Job().name.startswith("align-") and len(Job().name) == len("align-12345678")
+
+
+def test_what_only_limits_or_places_it_does_not() -> None:
+    other = Job(
+        budget_calls=5, budget_tokens=5, budget_usd=1.0, budget_minutes=1.0, out="elsewhere",
+        prices={"policy": (1.0, 1.0)},
+    )  # fmt: skip
+    assert other.name == Job().name
+    assert other.same_result(Job())
+    assert other.folder == Path("elsewhere")
+    assert Job().folder == Path("runs") / Job().name
+
+
+@pytest.mark.parametrize(
+    ("job", "decided"),
+    [
+        (Job(), ("none", "checks", None, 300, 0, EMBEDDED_REPLY)),
+        (Job(policy="ollama:x"), ("ollama:x", "dynamic", "ollama:x", 300, 0, 256)),
+        (Job(policy="ollama:x", judge="checks"), ("ollama:x", "checks", None, 300, 0, 256)),
+        (Job(writer="openai:y"), ("openai:y", "checks", None, 300, 0, EMBEDDED_REPLY)),
+        (Job(judge="likelihood"), ("none", "likelihood", "embedded", 300, 0, EMBEDDED_REPLY)),
+        (
+            Job(policy="ollama:x", judge_model="openai:y"),
+            ("ollama:x", "dynamic", "openai:y", 300, 0, 256),
+        ),
+        (
+            Job(policy="ollama:x", published=True),
+            ("ollama:x", "dynamic", "ollama:x", None, 2, 2048),
+        ),
+    ],
+)
+def test_what_is_left_out_is_decided(job: Job, decided: tuple[object, ...]) -> None:
+    done = job.settled()
+    fields = (done.writer, done.judge, done.judge_model, done.calls, done.k, done.max_tokens)
+    assert fields == decided
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"polcy": "embedded"}, "polcy is not a setting: remove it or correct its name."),
+        ({"held_out": 0}, "held_out: Input should be greater than or equal to 1."),
+        ({"judge": "me"}, "judge: Input should be 'checks', 'dynamic' or 'likelihood'."),
+        ({"data": " "}, "data: it is empty: name something, or leave it out."),
+        ({"data": "a.csv", "held_out_data": "a.csv"}, "held_out_data is the data searched on"),
+        ({"published": True, "writer": "none"}, "the published method needs a writer"),
+        ({"prices": {"cook": [1, 2]}}, "prices.cook"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(settings: dict[str, object], said: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        Job.of(settings)
+    assert said in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "endpoint:https://me:s3cr3t@host/v1#m",
+        "endpoint:https://host/v1?api-key=s3cr3t#m",
+        "endpoint:https://host/v1?x=1&access_token=s3cr3t#m",
+    ],
+)
+def test_a_key_in_a_name_is_refused_and_not_repeated(name: str) -> None:
+    with pytest.raises(SettingsError, match="TRUEUP_API_KEY") as refused:
+        Job.of({"policy": name})
+    assert "s3cr3t" not in str(refused.value)
+
+
+def test_files_that_cannot_be_read_or_written_are_said(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"There is no .*nowhere\.toml"):
+        Job.load(tmp_path / "nowhere.toml")
+    (tmp_path / "job.toml").write_text("policy = ")
+    with pytest.raises(SettingsError, match=r"job\.toml cannot be read as TOML"):
+        Job.load(tmp_path)
+    with pytest.raises(SettingsError, match="cannot be written"):
+        Job().save(tmp_path / "no" / "job.toml")
