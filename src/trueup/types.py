@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Role = Literal["system", "user", "assistant"]
@@ -22,6 +22,8 @@ Finish = Literal["stop", "length", "filter", "unknown"]
 
 LOWEST_SCORE = 1.0
 HIGHEST_SCORE = 5.0
+
+_CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +57,33 @@ class Request:
     """A JSON schema that the reply must obey."""
     top_logprobs: int = 0
     """How many alternatives per token to report log-probabilities for; 0 asks for none."""
+    forced: str | None = None
+    """A reply that the model is made to give, token by token, so that the log-probabilities say how
+    likely it was to. None lets it write; few servers can be made to."""
 
     def content(self) -> str:
         """Canonical JSON of everything that decides the reply."""
-        return json.dumps(asdict(self), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+        # Written out key by key: every call is hashed several times, and `asdict` takes ten times
+        # as long. What it gives must never change: stored replies are found by it.
+        sampling = self.sampling
+        return _CANONICAL.encode(
+            {
+                "prompt": self.prompt
+                if isinstance(self.prompt, str)
+                else [{"content": turn.content, "role": turn.role} for turn in self.prompt],
+                "sampling": {
+                    "max_tokens": sampling.max_tokens,
+                    "n": sampling.n,
+                    "seed": sampling.seed,
+                    "stop": sampling.stop,
+                    "temperature": sampling.temperature,
+                    "top_p": sampling.top_p,
+                },
+                "schema": self.schema,
+                "top_logprobs": self.top_logprobs,
+                **({} if self.forced is None else {"forced": self.forced}),
+            }
+        )
 
     def address(self, model_identity: str) -> str:
         """The content address under which a reply to this request by this model is stored."""
