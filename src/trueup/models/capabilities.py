@@ -30,6 +30,7 @@ Feature = Literal[
     "temperature",
     "top_p",
     "usage",
+    "forced",
 ]
 
 _WITHOUT: dict[Feature, str] = {
@@ -43,6 +44,7 @@ _WITHOUT: dict[Feature, str] = {
     "temperature": "takes no temperature: it samples as it likes",
     "top_p": "takes no top_p: it samples as it likes",
     "usage": "reports no token usage: tokens count as zero in budgets and reports",
+    "forced": "cannot be made to give a certain reply: judges by perplexity cannot use it",
 }
 
 _SPEAKS_OF: tuple[tuple[Feature, str], ...] = (

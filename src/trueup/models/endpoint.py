@@ -95,6 +95,8 @@ class Endpoint:
         """One reply of `sampling.n` choices. Raises `ModelUnavailable` or `ModelRefused`."""
         if request.sampling.n < 1:
             raise SettingsError(f"Asked for {request.sampling.n} replies: ask for 1 or more.")
+        if request.forced is not None:
+            return await self._made_to_say(request, request.forced)
         if request.schema is not None and not self._can.do("schema"):
             return await each(request, 0, self._asked_in_words)
         if request.sampling.n > 1 and not self._can.do("n"):
@@ -138,6 +140,48 @@ class Endpoint:
     async def close(self) -> None:
         """Close the connections; the next request opens new ones."""
         await self._line.close()
+
+    # -- a given reply -----------------------------------------------------------------------
+
+    async def _made_to_say(self, request: Request, text: str) -> Reply:
+        """The given reply with its log-probabilities: llama.cpp's grammars can name tokens."""
+        if not self._can.do("forced"):
+            raise self._not_forced()
+
+        def read_tokens(answer: Answer) -> list[int] | None:
+            return wire.read_tokens(answer.data()) if answer.status == 200 else None
+
+        tokens = await self._line.send(
+            "../tokenize", {"content": wire.clean(text)}, lambda: "tokenize", read_tokens
+        )
+        if tokens is None:
+            self._can.lacks("forced", "it does not tell its tokens")
+            raise self._not_forced()
+        tokens = tokens[: request.sampling.max_tokens]
+        written = wire.forced(request, self._model, self._can, tokens)
+
+        def read(answer: Answer) -> Reply | Meaning:
+            if answer.status == 200:
+                return self._read(answer, request, written)
+            return self._meaning(answer, written)
+
+        found = await self._line.send(
+            written.path, written.body, lambda: request.address(self._identity), read
+        )
+        if not isinstance(found, Reply):
+            raise await self._refusal(found)
+        said = found.choices[0].logprobs or ()
+        if len(said) < len(tokens):
+            self._can.lacks("forced", f"it said {len(said)} of {len(tokens)} tokens")
+            raise self._not_forced()
+        exactly = replace(found.choices[0], logprobs=said[: len(tokens)])
+        return replace(found, choices=(exactly,))
+
+    def _not_forced(self) -> ModelRefused:
+        return ModelRefused(
+            f"{self._server} cannot tell how likely a given reply was: use another judge, or a "
+            "model behind llama.cpp."
+        )
 
     # -- work-arounds ------------------------------------------------------------------------
 

