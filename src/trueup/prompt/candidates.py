@@ -16,7 +16,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from math import sqrt
+from math import fsum, sqrt
 
 from trueup.prompt.prompt import Prompt
 from trueup.types import Query, Verdict
@@ -112,6 +112,7 @@ class Archive:
         if among is not None:
             shared &= set(among)
         differences: dict[bool | None, list[float]] = defaultdict(list)
+        # A set's order differs between processes: exact sums make it decide nothing.
         for query in shared:
             left, right = ours[query].reward, theirs[query].reward
             if left is not None and right is not None:
@@ -120,14 +121,14 @@ class Archive:
             return NO_GAP
         means, variances = [], []
         for kind in differences.values():
-            mean = sum(kind) / len(kind)
-            spread = sum((one - mean) ** 2 for one in kind) + _PRIOR_VARIANCE
+            mean = fsum(kind) / len(kind)
+            spread = fsum((one - mean) ** 2 for one in kind) + _PRIOR_VARIANCE
             means.append(mean)
             variances.append(spread / len(kind) / len(kind))
         kinds = len(differences)
         return Gap(
-            sum(means) / kinds,
-            sqrt(sum(variances)) / kinds,
+            fsum(means) / kinds,
+            sqrt(fsum(variances)) / kinds,
             sum(len(kind) for kind in differences.values()),
         )
 
@@ -139,4 +140,4 @@ def balanced(rewards: Mapping[Query, float]) -> float | None:
         kinds[query.should_answer].append(reward)
     if not kinds:
         return None
-    return sum(sum(kind) / len(kind) for kind in kinds.values()) / len(kinds)
+    return fsum(fsum(kind) / len(kind) for kind in kinds.values()) / len(kinds)

@@ -22,22 +22,22 @@ half a minibatch. Queries of the validation split choose among the finalists.
 
 from __future__ import annotations
 
-import asyncio
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, Protocol, runtime_checkable
 
-from trueup.errors import SettingsError
-from trueup.judges.judge import Judge
+from trueup.errors import ModelError, ModelUnavailable, SettingsError
+from trueup.judges.judge import Judge, judged
 from trueup.loop import Round
 from trueup.models.model import Model
+from trueup.models.several import together
 from trueup.prompt import arms
 from trueup.prompt.candidates import Archive, Candidate, Gap, Measurement
 from trueup.prompt.prompt import Prompt, Prompted
 from trueup.prompt.settings import Settings
-from trueup.prompt.writing import Writing
-from trueup.types import Demonstration, Query, Request, conversation
+from trueup.prompt.writing import Writing, Written
+from trueup.types import Demonstration, Query, Request, Verdict, conversation, mean
 
 Phase = Literal["search", "validate", "done"]
 
@@ -48,12 +48,21 @@ class Node:
 
     candidate: Candidate
     path: tuple[Measurement, ...] = ()
+    versions: tuple[Candidate, ...] = ()
+    """The prompts on the path, the present one last; one that went on unchanged is there once."""
 
     @property
     def path_mean(self) -> float:
-        """Mean reward since the root, which is left out; 0 where nothing could be judged."""
-        rewards = [one.reward for one in self.path[1:] if one.reward is not None]
-        return sum(rewards) / len(rewards) if rewards else 0.0
+        """Mean reward since the root; the root's where nothing since could be judged."""
+        return mean(self._rewards(self.path[1:]) or self._rewards(self.path[:1])) or 0.0
+
+    @property
+    def last_reward(self) -> float:
+        """The newest reward that is known."""
+        return next(iter(self._rewards(self.path[::-1])), 0.0)
+
+    def _rewards(self, path: Sequence[Measurement]) -> list[float]:
+        return [one.reward for one in path if one.reward is not None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +162,8 @@ class Drpo:
         self._known: dict[str, Candidate] = {self._start.id: self._start}
         self._prompted: dict[str, Prompted] = {}
         self._notes: list[str] = []
+        self._replied = False
+        self._refusal: ModelError | None = None
         self.archive = Archive()
 
     @property
@@ -170,18 +181,23 @@ class Drpo:
             first = list(self._search[: settings.minibatch])
         else:
             first = self._first_answers()
-        measured = await self._measure(self._start, first)
-        root = Node(self._start, tuple(measured))
-        return State("search", (root,), round=1, limit=settings.depth)
+        (measured,) = await self._measured([self._start], first)
+        if self._refusal is not None and not self._replied:
+            raise self._refusal
+        root = Node(self._start, tuple(measured), (self._start,))
+        nothing_next = settings.value == "path mean" and len(self._search) == 1
+        return State("done" if nothing_next else "search", (root,), 1, settings.depth)
 
     async def propose(self, state: State) -> list[Proposal]:
         if state.phase == "validate":
             return [Proposal(node.candidate, node) for node in self._finalists(state)]
         if self._settings.value == "path mean":
-            groups = await asyncio.gather(
-                *(self._rewritten_or_skipped(node) for node in state.beam)
-            )
-            return [proposal for group in groups for proposal in group]
+            written = await together([self._rewritten(node) for node in state.beam])
+            return [
+                proposal
+                for node, answer in zip(state.beam, written, strict=True)
+                for proposal in self._successors(node, answer)
+            ]
         best = state.beam[0]
         fresh: list[Candidate] = []
         if state.round == 1:
@@ -201,9 +217,7 @@ class Drpo:
     async def judge(self, state: State, proposals: Sequence[Proposal]) -> list[Judged]:
         queries = self._queries(state)
         if self._settings.value == "path mean":
-            measured = await asyncio.gather(
-                *(self._measure(one.candidate, queries) for one in proposals)
-            )
+            measured = await self._measured([one.candidate for one in proposals], queries)
             return [
                 Judged(one.candidate, tuple(found))
                 for one, found in zip(proposals, measured, strict=True)
@@ -232,7 +246,7 @@ class Drpo:
             validation_score=self.archive.mean(best, self._validation),
             candidates=len(self._known),
             policy_calls=self.policy_calls,
-            notes=tuple(self._notes),
+            notes=(*self._notes, *self._unjudged()),
         )
 
     def record(self, turn: Round[State, Proposal, Judged]) -> dict[str, Any]:
@@ -266,23 +280,30 @@ class Drpo:
 
     # Published
 
-    async def _rewritten_or_skipped(self, node: Node) -> list[Proposal]:
-        """Three rewrites of a survivor, or itself where its last reply left nothing to mend."""
+    async def _rewritten(self, node: Node) -> Written | None:
+        """Three rewrites of a survivor, or None where its last reply left nothing to mend."""
         last = node.path[-1]
         above = self._settings.skip_above
         if last.reward is None or (above is not None and last.reward > above):
-            return [Proposal(node.candidate, node, easy=True)]
+            return None
         assert self._writing is not None
-        written = await self._writing.rewrite(
+        versions = node.versions[-self._settings.history :]
+        return await self._writing.rewrite(
             node.candidate.prompt.instruction,
             [last],
-            self._ancestry(node.candidate),
+            [(one.prompt.instruction, self.archive.mean(one)) for one in versions],
             count=self._settings.actions,
             seed=self._settings.seed,
         )
+
+    def _successors(self, node: Node, written: Written | None) -> list[Proposal]:
+        if written is None:
+            return [Proposal(node.candidate, node, easy=True)]
         self._notes += [f"proposal refused: {why}" for why in written.refused]
+        children = _children(node.candidate, written.instructions, "rewrite")
+        for child in children:
+            self._known.setdefault(child.id, child)
         # A writer that wrote nothing readable costs the level, not the run.
-        children = self._children(node.candidate, written.instructions, "rewrite")
         return [Proposal(child, node) for child in children] or [Proposal(node.candidate, node)]
 
     def _beam_by_path(
@@ -290,7 +311,13 @@ class Drpo:
     ) -> State:
         settings = self._settings
         nodes = [
-            Node(one.candidate, (*one.parent.path, *found.measurements))
+            Node(
+                one.candidate,
+                (*one.parent.path, *found.measurements),
+                one.parent.versions
+                if one.candidate.id == one.parent.candidate.id
+                else (*one.parent.versions, one.candidate),
+            )
             for one, found in zip(proposals, judged, strict=True)
         ]
         most = settings.depth + settings.growth
@@ -300,7 +327,7 @@ class Drpo:
         if settings.beam > 1:
             nodes.sort(key=lambda node: -node.path_mean)
         else:
-            nodes.sort(key=lambda node: -(node.path[-1].reward or 0.0))
+            nodes.sort(key=lambda node: -node.last_reward)
         done = state.round + 1 >= min(limit, len(self._search))
         return State(
             "done" if done else "search", tuple(nodes[: settings.beam]), state.round + 1, limit
@@ -311,9 +338,11 @@ class Drpo:
     def _first_answers(self) -> list[Query]:
         """Mostly queries to be answered: the policy's own good answers become demonstrations."""
         wanted = self._settings.first_answers
+        if self._settings.calls is not None:
+            wanted = min(wanted, self._settings.calls // 4)
         answerable = [query for query in self._search if query.should_answer is not False]
         refusable = [query for query in self._search if query.should_answer is False]
-        few = min(len(refusable), max(2, wanted // 6))
+        few = min(len(refusable), max(2, wanted // 6), wanted)
         return [*answerable[: wanted - few], *refusable[:few]] or list(self._search[:wanted])
 
     async def _structured(self, parent: Candidate) -> list[Candidate]:
@@ -344,9 +373,8 @@ class Drpo:
             )
             for index, criterion in enumerate(worst if failed else ())
         ]
-        rewrites, paraphrase = await asyncio.gather(
-            asyncio.gather(*asked),
-            self._writing.paraphrase(candidate.prompt.instruction, seed=seed),
+        *rewrites, paraphrase = await together(
+            [*asked, self._writing.paraphrase(candidate.prompt.instruction, seed=seed)]
         )
         for written in (*rewrites, paraphrase):
             self._notes += [f"proposal refused: {why}" for why in written.refused]
@@ -354,7 +382,7 @@ class Drpo:
             child
             for arm, group in (("rewrite", rewrites), ("paraphrase", [paraphrase]))
             for written in group
-            for child in self._children(candidate, written.instructions, arm)
+            for child in _children(candidate, written.instructions, arm)
         ]
 
     async def _raced(
@@ -370,19 +398,19 @@ class Drpo:
                 if not affordable:
                     dropped[one.id] = "no calls left"
             alive = [one for one in alive if one.id not in dropped]
-            await asyncio.gather(*(self._measure(one, half) for one in alive))
+            await self._measured(alive, half)
             for one in alive[1:]:
                 gap = self.archive.gap(one, incumbent)
                 if half is halves[0] and gap.value + gap.error < 0:
                     dropped[one.id] = f"worse by {-gap.value:.2f} on {gap.n} queries"
-        asked = set(queries)
         return [
             Judged(
                 one,
-                tuple(m for q, m in self.archive.of(one).items() if q in asked),
+                tuple(known[query] for query in queries if query in known),
                 dropped.get(one.id),
             )
             for one in candidates
+            for known in (self.archive.of(one),)
         ]
 
     async def _affordable(
@@ -504,8 +532,22 @@ class Drpo:
 
     # Measuring
 
-    async def _measure(self, candidate: Candidate, queries: Sequence[Query]) -> list[Measurement]:
-        return list(await asyncio.gather(*(self._one(candidate, query) for query in queries)))
+    async def _measured(
+        self, candidates: Sequence[Candidate], queries: Sequence[Query]
+    ) -> list[list[Measurement]]:
+        """Each candidate on each query, asked all at once, kept in their order.
+
+        The order in which replies happen to come decides nothing: a run is replayed from the store.
+        """
+        found = await together([self._one(one, query) for one in candidates for query in queries])
+        rows = [
+            found[place * len(queries) : (place + 1) * len(queries)]
+            for place in range(len(candidates))
+        ]
+        for candidate, row in zip(candidates, rows, strict=True):
+            for measurement in row:
+                self.archive.add(candidate, measurement)
+        return rows
 
     async def _one(self, candidate: Candidate, query: Query) -> Measurement:
         known = self.archive.of(candidate).get(query)
@@ -513,13 +555,17 @@ class Drpo:
             return known
         request = await self._request(candidate, query)
         self._asked.add(request.address(self._policy.identity))
-        reply = await self._policy.reply(request)
+        try:
+            reply = await self._policy.reply(request)
+        except ModelUnavailable:
+            raise
+        except ModelError as error:
+            self._refusal = error
+            return Measurement(query, "", Verdict(failed=f"no reply: {error}"), whole=False)
+        self._replied = True
         text = reply.text.strip()
-        verdict = await self._judge(query, text)
-        whole = reply.choices[0].finish == "stop"
-        measurement = Measurement(query, text, verdict, whole)
-        self.archive.add(candidate, measurement)
-        return measurement
+        verdict = await judged(self._judge, query, text)
+        return Measurement(query, text, verdict, whole=reply.choices[0].finish == "stop")
 
     async def _request(self, candidate: Candidate, query: Query) -> Request:
         if candidate.id not in self._prompted:
@@ -548,16 +594,17 @@ class Drpo:
             at = self._known.get(at.parent) if at.parent is not None else None
         return versions[::-1]
 
-    def _children(
-        self, parent: Candidate, instructions: Iterable[str], arm: str
-    ) -> list[Candidate]:
-        children = [
-            Candidate(replace(parent.prompt, instruction=text), arm, "", parent.id)
-            for text in instructions
-        ]
-        if self._settings.value == "path mean":
-            self._known.update({child.id: child for child in children if child.id != parent.id})
-        return children
+    def _unjudged(self) -> list[str]:
+        rewards = [one.reward for one in self.archive.everything()]
+        failed = rewards.count(None)
+        return [f"{failed} of {len(rewards)} replies could not be judged"] if failed else []
+
+
+def _children(parent: Candidate, instructions: Iterable[str], arm: str) -> list[Candidate]:
+    return [
+        Candidate(replace(parent.prompt, instruction=text), arm, "", parent.id)
+        for text in instructions
+    ]
 
 
 def _shuffled(queries: Sequence[Query], seed: int) -> tuple[Query, ...]:
