@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Literal
 
 from trueup.errors import ModelRefused, SettingsError
@@ -126,10 +127,11 @@ def _system(text: str) -> tuple[Message, ...]:
 def _raw(system: str, shown: Sequence[Demonstration], turns: Sequence[Message]) -> str:
     parts = [f"# Instruction\n\n{system}"] if system else []
     parts += [f"# Query\n{one.query}\n\n# Answer\n{START}\n{one.reply}\n{END}" for one in shown]
-    # Turns come in pairs, user then assistant, and end with the user's query.
-    for message in turns:
-        if message.role == "user":
-            parts.append(f"# Query\n{message.content}\n\n# Answer\n{START}\n")
+    # Conversations that open with a greeting, or say two things in a row, are not unheard of.
+    for role, said in groupby(turns, key=lambda message: message.role):
+        text = "\n\n".join(message.content for message in said)
+        if role == "user":
+            parts.append(f"# Query\n{text}")
         else:
-            parts[-1] += f"{message.content}\n{END}"
-    return "\n\n".join(parts)
+            parts.append(f"# Answer\n{START}\n{text}\n{END}")
+    return "\n\n".join([*parts, f"# Answer\n{START}\n"])

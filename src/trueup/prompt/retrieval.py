@@ -133,10 +133,11 @@ class Retriever:
         if self._fit is None:
             gram = await self._similarity.among()
             behaviour = np.where(self._answers, 1.0, -1.0)
-            inverse = np.linalg.inv(gram + RIDGE * np.eye(len(gram)))
+            regular = gram + RIDGE * np.eye(len(gram))
+            inverse: NDArray[np.float64] = np.linalg.inv(regular).astype(np.float64)
             centred = behaviour - behaviour.mean()
             weights = inverse @ centred
-            self._fit = Fit(weights, centred - weights / np.diag(inverse))
+            self._fit = Fit(weights, inverse, centred)
         near = await self._similarity.to(query)
         itself = " ".join(words(query))
         same = [index for index, known in enumerate(self._queries) if known == itself]
@@ -145,7 +146,7 @@ class Retriever:
         length = float(np.linalg.norm(others))
         if length == 0:
             return 0.0
-        said = self._fit.without[same[0]] if same else near @ self._fit.weights
+        said = self._fit.without(same) if same else near @ self._fit.weights
         return float(said) / length
 
 
@@ -155,8 +156,16 @@ class Fit:
 
     weights: NDArray[np.float64]
     """Shape (pool,)."""
-    without: NDArray[np.float64]
-    """Shape (pool,): what the regression would say of each had it not been in the pool."""
+    inverse: NDArray[np.float64]
+    """Shape (pool, pool), of the regularised kernel matrix."""
+    behaviour: NDArray[np.float64]
+    """Shape (pool,): 1 for an answer, -1 for a refusal, less their mean."""
+
+    def without(self, rows: Sequence[int]) -> float:
+        """What the regression would say of a query had its rows not been in the pool."""
+        block = self.inverse[np.ix_(rows, rows)]
+        residuals = np.linalg.solve(block, self.weights[rows])
+        return float(self.behaviour[rows[0]] - residuals[0])
 
 
 RIDGE = 1.0

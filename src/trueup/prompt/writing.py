@@ -43,7 +43,8 @@ class _Rewritten(BaseModel):
     model_config = ConfigDict(extra="ignore")
     analysis: Said = ""
     plan: Said = ""
-    instruction: Said
+    instruction: str | list[str]
+    """Bullets may come as a list of lines."""
 
 
 _TEXT = {"type": "string"}
@@ -139,7 +140,8 @@ class Writing:
 
 
 def _read(data: Any) -> str:
-    text = _Rewritten.model_validate(data).instruction
+    said = _Rewritten.model_validate(data).instruction
+    text = said if isinstance(said, str) else "\n".join(said)
     # Models that escape twice leave the two characters backslash and n.
     text = text.replace("\\n", "\n").strip()
     if not text:
