@@ -39,9 +39,7 @@ class Case:
     def _judge(self, request: Request) -> str:
         assert request.schema is not None
         if "criteria" in request.schema["properties"]:
-            return json.dumps(
-                {"analysis": {}, "reasoning": "r", "criteria": ["Clarity", "Safety"]}
-            )
+            return json.dumps({"analysis": {}, "reasoning": "r", "criteria": ["Clarity", "Safety"]})
         return json.dumps(
             {name: {"reason": "because", "score": self.score} for name in ("Clarity", "Safety")}
         )
