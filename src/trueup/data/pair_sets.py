@@ -4,9 +4,9 @@
     read_pairs("mt_bench_human@~/data/mt_bench_human")
 
     llmbar              which output follows the instruction: objective (arXiv 2310.07641)
-    llmbar_prefs        FairEval, LLMEval^2 and MT-bench by majority, as LLMBar's authors joined them
+    llmbar_prefs        FairEval, LLMEval^2 and MT-bench votes, as LLMBar's authors joined them
     pandalm             three annotators on replies of five small models (arXiv 2306.05087)
-    judgebench          which answer is correct: knowledge, reasoning, maths, code (arXiv 2410.12784)
+    judgebench          which answer is correct: knowledge, reasoning, maths (arXiv 2410.12784)
     hhh                 helpful, honest, harmless (arXiv 2112.00861)
     mt_bench_human      votes of experts, by majority, with the models' names (arXiv 2306.05685)
     xstest_completions  a reply that complies against one that refuses; the queries are harmless

@@ -5,9 +5,9 @@
     labelled.pairs, labelled.notes                      # what was left out, and why
     some = sample(labelled.pairs, 100, seed=0)
 
-A file has either the columns `first`, `second` and `better` (first, second or tie), or `chosen` and
-`rejected`. With the latter a hash decides which reply is put first, since a better reply that always
-stands in one place would make a judge that likes the place look wise.
+A file has either the columns `first`, `second` and `better` (first, second or tie), or `chosen`
+and `rejected`. With the latter a hash decides which reply is put first, since a better reply that
+always stands in one place would make a judge that likes the place look wise.
 
 A row without a label is a mistake, not an opinion, so it ends the reading with its place. A tie is
 an opinion with which no decision can agree: it ends the reading too, unless `leave_out_ties`.
@@ -217,7 +217,9 @@ class _Reader:
         return (one, other) if one and other else None
 
 
-def label(fields: Mapping[str, object], column: str, where: str) -> Literal["first", "second", "tie"]:
+def label(
+    fields: Mapping[str, object], column: str, where: str
+) -> Literal["first", "second", "tie"]:
     """What a row says is better. Raises `DataError` for no label and for one of another kind."""
     value = fields.get(column)
     word = "" if value is None else str(value).strip().lower().replace(" ", "")
@@ -240,5 +242,5 @@ def majority(votes: Iterable[str]) -> Literal["first", "second", "tie"]:
     counts = Counter(votes)
     for side in ("first", "second"):
         if 2 * counts[side] > counts.total():
-            return side  # type: ignore[return-value]
+            return side
     return "tie"

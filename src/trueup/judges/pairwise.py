@@ -49,6 +49,8 @@ class Preference:
     """`p` of each asking: first shown first, second shown first, then the same, letters swapped."""
     failed: str | None = None
     """Why there is no preference, or None."""
+    rewards: tuple[float, float] | None = None
+    """What each reply scored, 1 to 5, where each was scored alone."""
 
 
 class Comparison(Protocol):

@@ -1,0 +1,204 @@
+"""Every way there is to have a model compare two replies, by name: what `trueup judge` measures.
+
+    for method in METHODS.values():
+        compare = method.make(model)
+        preference = await compare(query, first, second)
+
+Some compare the two at once, some score each alone, and some ask no model at all: whoever uses a
+model to judge should know what its length, or three lines of code, would have said. A judge that
+scores is made to compare by `Pointwise`; the other way round there is no way.
+
+What a method thinks is one number, its `margin`: above zero for the first reply, below for the
+second, and the further the surer. Scales differ between methods, which is what calibration is for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from trueup.errors import SettingsError
+from trueup.judges.checks import Refusal, Relevance, Repetition
+from trueup.judges.criteria import POOL, find
+from trueup.judges.dynamic import Dynamic
+from trueup.judges.judge import Judge
+from trueup.judges.likelihood import RATING, Likelihood
+from trueup.judges.pairwise import Comparison, LikelihoodPairs, Preference, WrittenPairs
+from trueup.judges.perplexity import Perplexity
+from trueup.judges.scoring import Checks, Judging, Static
+from trueup.models.model import Model
+from trueup.types import HIGHEST_SCORE, LOWEST_SCORE, Query, Verdict
+
+READ = 1600
+"""Characters of a text that the methods read, its beginning and its end: what a pair costs is
+decided by this, and small models lose the thread of more."""
+WRITTEN = Judging(selection=(2, 3), attempts=1, max_tokens=320, reason_characters=120,
+                  reply_characters=READ)  # fmt: skip
+"""How a written judgement is asked for here: brief, and once, so that what is unreadable shows."""
+
+
+class Pointwise:
+    """Scores both replies and prefers the one that scored higher. A `Comparison`."""
+
+    def __init__(self, judge: Judge) -> None:
+        self._judge = judge
+
+    async def __call__(self, query: Query, first: str, second: str) -> Preference:
+        """One verdict a reply; equal rewards are a tie. Fails where one of them failed."""
+        verdicts = await asyncio.gather(self._judge(query, first), self._judge(query, second))
+        one, other = (verdict.reward for verdict in verdicts)
+        if one is None or other is None:
+            return Preference(None, failed=_failures(verdicts))
+        p = 0.5 + (one - other) / (2 * (HIGHEST_SCORE - LOWEST_SCORE))
+        better = "tie" if one == other else "first" if one > other else "second"
+        return Preference(better, p, True, rewards=(one, other))  # type: ignore[arg-type]
+
+
+class Longer:
+    """Prefers the longer reply, as people often do. A `Comparison` without a model."""
+
+    async def __call__(self, query: Query, first: str, second: str) -> Preference:
+        one, other = len(first), len(second)
+        better = "tie" if one == other else "first" if one > other else "second"
+        p = (one + 1) / (one + other + 2)
+        return Preference(better, p, True)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """A way to compare two replies."""
+
+    name: str
+    told: str
+    """What it does, in a line."""
+    make: Callable[[Model], Comparison]
+    judge: Callable[[Model], Judge] | None = None
+    """The judge that scores one reply, where it has one: only such a one can score for `align`."""
+    orders: bool = False
+    """Whether it sees both replies at once, so that their order can matter."""
+    asks: bool = True
+    """Whether it asks the model."""
+    writes: bool = False
+    """Whether the model writes its judgement out, which is slow."""
+
+
+def _pointwise(
+    name: str,
+    told: str,
+    judge: Callable[[Model], Judge],
+    *,
+    writes: bool = False,
+    asks: bool = True,
+) -> Method:
+    return Method(
+        name, told, lambda model: Pointwise(judge(model)), judge, asks=asks, writes=writes
+    )
+
+
+_FEW = tuple(one for name in ("Helpfulness", "Clarity", "Factuality") if (one := find(name, POOL)))
+
+METHODS: Mapping[str, Method] = {
+    method.name: method
+    for method in (
+        _pointwise(
+            "yes-no",
+            "the probability of Yes to one question on each reply",
+            lambda model: Likelihood(model, phrasings=1, reply_characters=READ),
+        ),
+        _pointwise(
+            "yes-no-averaged",
+            "the same over three phrasings of the question",
+            lambda model: Likelihood(model, reply_characters=READ),
+        ),
+        _pointwise(
+            "yes-no-calibrated",
+            "the same, less what the model says of a reply that says nothing",
+            lambda model: Likelihood(model, neutral="N/A", reply_characters=READ),
+        ),
+        _pointwise(
+            "rating",
+            "the expectation of a mark from 1 to 5, over two phrasings",
+            lambda model: Likelihood(model, scale=RATING, reply_characters=READ),
+        ),
+        _pointwise(
+            "rating-calibrated",
+            "the same, less what the model says of a reply that says nothing",
+            lambda model: Likelihood(model, scale=RATING, neutral="N/A", reply_characters=READ),
+        ),
+        _pointwise("perplexity", "how much likelier the query makes each reply", Perplexity),
+        Method(
+            "pairs",
+            "the probability of A and B, in both orders",
+            lambda model: LikelihoodPairs(model, reply_characters=READ),
+            orders=True,
+        ),
+        Method(
+            "pairs-swapped",
+            "the same in both orders and with the letters exchanged",
+            lambda model: LikelihoodPairs(model, swap_labels=True, reply_characters=READ),
+            orders=True,
+        ),
+        _pointwise(
+            "written",
+            "three criteria scored from 1 to 5, with reasons",
+            lambda model: Static(model, _FEW, WRITTEN),
+            writes=True,
+        ),
+        _pointwise(
+            "dynamic",
+            "criteria chosen for each query, scored with reasons",
+            lambda model: Dynamic(model, settings=WRITTEN),
+            writes=True,
+        ),
+        Method(
+            "written-pairs",
+            "a reason and a decision, in both orders",
+            lambda model: WrittenPairs(model, WRITTEN),
+            orders=True,
+            writes=True,
+        ),
+        _pointwise(
+            "checks",
+            "code: refusal, repetition, relevance",
+            lambda model: Checks([Refusal(), Repetition(), Relevance()]),
+            asks=False,
+        ),
+        Method("longer", "the longer reply wins", lambda model: Longer(), asks=False),
+    )
+}
+
+
+def named(names: str | None) -> tuple[Method, ...]:
+    """Methods by their names, comma-separated; None is all that do not write.
+
+    Raises `SettingsError` for a name there is none of.
+    """
+    if names is None:
+        return tuple(method for method in METHODS.values() if not method.writes)
+    if names.strip() == "all":
+        return tuple(METHODS.values())
+    wanted = [name.strip() for name in names.split(",") if name.strip()]
+    unknown = [name for name in wanted if name not in METHODS]
+    if unknown or not wanted:
+        raise SettingsError(
+            f"{', '.join(unknown) or names!r} is no way to judge. Known are {', '.join(METHODS)}; "
+            "or write all."
+        )
+    return tuple(METHODS[name] for name in dict.fromkeys(wanted))
+
+
+def margin(preference: Preference) -> float | None:
+    """What a preference thinks, as log-odds of `p`; None where it failed. A tie is 0."""
+    if preference.p is None or preference.failed is not None:
+        return None
+    if preference.better == "tie":
+        return 0.0
+    p = min(max(preference.p, 1e-6), 1 - 1e-6)
+    return math.log(p / (1 - p))
+
+
+def _failures(verdicts: Sequence[Verdict]) -> str:
+    reasons = {verdict.failed or "no score" for verdict in verdicts if verdict.reward is None}
+    return "; ".join(sorted(reasons))

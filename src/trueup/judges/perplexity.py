@@ -1,0 +1,122 @@
+"""How much likelier a reply became by the query: relative perplexity, for models too weak to judge.
+
+    judge = Perplexity(model)
+    verdict = await judge(query, reply)
+
+A weak model cannot say whether a reply is good, but it knows how surprised it is by one. The
+reply's perplexity is taken twice, after the query and after an empty one, and the score is the share of it
+that the query took away:
+
+    r = clip(1 - ppl(reply | query) / ppl(reply), -1, 1) = 1 - exp(-mean_t v_t)
+
+with v_t the gain in log-probability of each token: the self-aligned reward of SAR (arXiv
+2509.05489), which has the same conversation with an empty user turn for "no query". -1 to 1 become
+1 to 5. Replies that could stand after any query score 3, whatever their length; ones of which the
+query decides every word score close to 5.
+
+What is different here: only the first `tokens` tokens are read, since each is written out by the
+model that is made to say them; nothing else of a model behind llama.cpp tells the probabilities of
+a text it did not choose. It measures fit, not truth: a fluent wrong answer fits as well.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from dataclasses import dataclass
+
+from trueup.errors import JudgeError, ModelError, ModelUnavailable
+from trueup.judges.ask import Failure
+from trueup.judges.once import Once
+from trueup.models.model import Model
+from trueup.types import (
+    HIGHEST_SCORE,
+    LOWEST_SCORE,
+    Message,
+    Query,
+    Request,
+    Sampling,
+    Score,
+    Verdict,
+    conversation,
+)
+
+TOKENS = 64
+"""Of a reply that are read. Most of what the query decides is decided early."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surprise:
+    """What a reply cost the model with and without the query."""
+
+    given_query: float
+    """Mean log-probability of a token after the query; natural logarithm, at most 0."""
+    alone: float
+    """The same after an empty user turn."""
+    tokens: int
+
+    @property
+    def reward(self) -> float:
+        """SAR's relative drop in perplexity, -1 to 1."""
+        return max(-1.0, 1 - math.exp(min(50.0, self.alone - self.given_query)))
+
+
+class Perplexity:
+    """Scores replies by how much likelier the query made them. A `Judge`."""
+
+    def __init__(self, model: Model, *, tokens: int = TOKENS, name: str = "Fit") -> None:
+        """Raises `JudgeError` for no tokens."""
+        if tokens < 1:
+            raise JudgeError(f"{tokens} tokens of a reply say nothing; read 1 or more.")
+        self._model = model
+        self._tokens = tokens
+        self._name = name
+        self._alone: Once[str, list[float] | Failure] = Once()
+
+    async def __call__(self, query: Query, reply: str) -> Verdict:
+        """Score a reply. Fails where the model cannot be made to say it."""
+        found = await self.read(query, reply)
+        if isinstance(found, Failure):
+            return Verdict(failed=found.reason)
+        middle = (LOWEST_SCORE + HIGHEST_SCORE) / 2
+        value = middle + (HIGHEST_SCORE - middle) * found.reward
+        told = (
+            f"{found.given_query:.2f} a token after the query, {found.alone:.2f} after none, "
+            f"{found.tokens} tokens"
+        )
+        return Verdict((Score(self._name, value, told),))
+
+    async def read(self, query: Query, reply: str) -> Surprise | Failure:
+        """What the reply's tokens cost with and without the query."""
+        if not reply.strip():
+            return Failure("the reply is empty, so no token of it can be likely", 0)
+        after, alone = await asyncio.gather(
+            self._said(conversation(query), reply),
+            self._alone(reply, lambda: self._said((Message("user", ""),), reply)),
+        )
+        if isinstance(after, Failure):
+            return after
+        if isinstance(alone, Failure):
+            return alone
+        n = min(len(after), len(alone))
+        return Surprise(sum(after[:n]) / n, sum(alone[:n]) / n, n)
+
+    async def _said(self, turns: tuple[Message, ...], reply: str) -> list[float] | Failure:
+        """The log-probability of each token of the reply's beginning."""
+        sampling = Sampling(max_tokens=self._tokens)
+        # Far more letters than the tokens can hold would only be sent in vain.
+        request = Request(turns, sampling, top_logprobs=1, forced=reply[: 32 * self._tokens])
+        try:
+            answer = await self._model.reply(request)
+        except ModelUnavailable:
+            raise
+        except ModelError as error:
+            return Failure(f"the model failed: {error}", 1)
+        tokens = answer.choices[0].logprobs or ()
+        if not tokens:
+            return Failure("the model gave no log-probabilities of the reply", 1)
+        if all(token.logprob == 0.0 for token in tokens):
+            return Failure(
+                "the model tells its probabilities after it was made to say the reply", 1
+            )
+        return [token.logprob for token in tokens]
