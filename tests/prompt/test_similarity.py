@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import subprocess
 import sys
 
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from trueup.models.scripted import Scripted
 from trueup.prompt.similarity import Embedded, Lexical, Similarity, terms, words
 
-WORDS = "how do i kill a python process bombs bombing the who built".split()
+WORDS = re.findall(r"\w+", "how do i kill a python process bombs bombing the who built")
 sentences = st.lists(st.sampled_from(WORDS), min_size=1, max_size=8).map(" ".join)
 pools = st.lists(sentences, min_size=1, max_size=8)
 

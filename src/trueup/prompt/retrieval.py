@@ -84,7 +84,7 @@ class Retriever:
     async def shown(self, query: str) -> list[Demonstration]:
         """The demonstrations to show for this query, in the order in which they are shown."""
         how = self._how
-        if how.k == 0:
+        if how.k == 0 or not self._pool:
             return []
         itself = " ".join(words(query))
         if self._similarity is None:
@@ -128,7 +128,7 @@ class Retriever:
         A query that is itself in the pool is judged by the others (the leave-one-out identity of
         ridge regression), so that measuring on it flatters nobody.
         """
-        if self._similarity is None:
+        if self._similarity is None or not self._pool:
             return 0.0
         if self._fit is None:
             gram = await self._similarity.among()
