@@ -50,10 +50,10 @@ class Pointwise:
         verdicts = await asyncio.gather(self._judge(query, first), self._judge(query, second))
         one, other = (verdict.reward for verdict in verdicts)
         if one is None or other is None:
-            return Preference(None, failed=_failures(verdicts))
+            return Preference(None, failed=_failures(verdicts), verdicts=verdicts)
         p = 0.5 + (one - other) / (2 * (HIGHEST_SCORE - LOWEST_SCORE))
         better = "tie" if one == other else "first" if one > other else "second"
-        return Preference(better, p, True, rewards=(one, other))  # type: ignore[arg-type]
+        return Preference(better, p, True, verdicts=verdicts)  # type: ignore[arg-type]
 
 
 class Longer:

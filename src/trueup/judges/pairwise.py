@@ -30,7 +30,7 @@ from trueup.judges.likelihood import Option, weigh
 from trueup.judges.scoring import Judging, exactly, shown
 from trueup.judges.template import Template, fenced, shortened
 from trueup.models.model import Model
-from trueup.types import Message, Query
+from trueup.types import Message, Query, Verdict
 
 Better = Literal["first", "second", "tie"]
 
@@ -49,8 +49,8 @@ class Preference:
     """`p` of each asking: first shown first, second shown first, then the same, letters swapped."""
     failed: str | None = None
     """Why there is no preference, or None."""
-    rewards: tuple[float, float] | None = None
-    """What each reply scored, 1 to 5, where each was scored alone."""
+    verdicts: tuple[Verdict, Verdict] | None = None
+    """What was said of each reply, where each was scored alone."""
 
 
 class Comparison(Protocol):

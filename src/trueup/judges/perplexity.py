@@ -4,8 +4,8 @@
     verdict = await judge(query, reply)
 
 A weak model cannot say whether a reply is good, but it knows how surprised it is by one. The
-reply's perplexity is taken twice, after the query and after an empty one, and the score is the share of it
-that the query took away:
+reply's perplexity is taken twice, after the query and after an empty one, and the score is the
+share of it that the query took away:
 
     r = clip(1 - ppl(reply | query) / ppl(reply), -1, 1) = 1 - exp(-mean_t v_t)
 

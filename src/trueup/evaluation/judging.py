@@ -1,0 +1,92 @@
+"""Have every way to judge decide the same comparisons, and keep what each decision cost.
+
+    decisions = await decide(METHODS["pairs"], model, pairs, retest=10)
+    agreement(decisions)
+
+Each comparison is asked for with a model of its own that counts, so that what a decision costs is
+known decision by decision and is the same when replies come out of a store: tokens and seconds are
+those of the call that was paid once. A second asking changes nothing but the seed; where even that
+changes the decision, the judge has none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from trueup.evaluation.agreement import Decision
+from trueup.judges.methods import Method
+from trueup.models.model import Embeddings, Model
+from trueup.types import Pair, Reply, Request, Usage
+
+AT_ONCE = 16
+ANOTHER_SEED = 7_000_003
+"""What is added to the seed of a second asking: far from the seeds of re-asked answers."""
+
+
+class Metered:
+    """A model that sums what its replies cost, and can shift their seeds."""
+
+    def __init__(self, model: Model, shift: int = 0) -> None:
+        self._model = model
+        self._shift = shift
+        self.usage = Usage()
+        self.seconds = 0.0
+
+    @property
+    def identity(self) -> str:
+        return self._model.identity
+
+    async def reply(self, request: Request) -> Reply:
+        if self._shift:
+            sampling = replace(request.sampling, seed=request.sampling.seed + self._shift)
+            request = replace(request, sampling=sampling)
+        reply = await self._model.reply(request)
+        self.usage += reply.usage
+        self.seconds += reply.seconds
+        return reply
+
+    async def embed(self, texts: Sequence[str]) -> Embeddings:
+        return await self._model.embed(texts)
+
+    async def close(self) -> None:
+        """The model belongs to somebody else."""
+
+
+async def decide(
+    method: Method,
+    model: Model,
+    pairs: Sequence[Pair],
+    *,
+    at_once: int = AT_ONCE,
+    retest: int = 0,
+    on_decision: Callable[[Decision], None] | None = None,
+) -> list[Decision]:
+    """The method's decision on each pair, in order; the first `retest` of them are asked twice.
+
+    Raises `BudgetSpent` and `ModelUnavailable`; what was paid until then is for the store to keep.
+    """
+    room = asyncio.Semaphore(at_once)
+
+    async def one(at: int, pair: Pair) -> Decision:
+        async with room:
+            metered = Metered(model)
+            compare = method.make(metered)
+            preference = await compare(pair.query, pair.first, pair.second)
+            again = None
+            if at < retest and method.asks:
+                compare = method.make(Metered(model, ANOTHER_SEED))
+                again = await compare(pair.query, pair.first, pair.second)
+        decision = Decision(pair, preference, metered.usage, metered.seconds, again)
+        if on_decision is not None:
+            on_decision(decision)
+        return decision
+
+    tasks = [asyncio.create_task(one(at, pair)) for at, pair in enumerate(pairs)]
+    try:
+        return list(await asyncio.gather(*tasks))
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
