@@ -31,8 +31,8 @@ from typing import Any
 
 import aiohttp
 import numpy as np
-
 from loopback import serving
+
 from trueup.models.budgeted import Budget, Budgeted
 from trueup.models.endpoint import Endpoint
 from trueup.models.remembered import Remembered

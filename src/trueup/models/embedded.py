@@ -28,6 +28,7 @@ from typing import Any
 from trueup.errors import ModelRefused, ModelUnavailable, SettingsError
 from trueup.models.endpoint import Endpoint
 from trueup.models.model import Embeddings
+from trueup.models.pace import Pace
 from trueup.models.patience import Patience
 from trueup.types import Reply, Request
 
@@ -120,7 +121,7 @@ class Embedded:
                 self._endpoint = endpoint = Endpoint(
                     self._listening(),
                     self.path.name,
-                    concurrency=self.slots,
+                    pace=Pace(self.slots, steady=True),
                     timeout=self._timeout,
                     patience=Patience(attempts=3, first_wait=0.1),
                     identity=self.identity,

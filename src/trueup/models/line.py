@@ -89,15 +89,21 @@ class Line:
         patience = self._patience.quick() if quickly else self._patience
         dice: random.Random | None = None
         sent = None if body is None else json.dumps(body).encode()
+        kind = None if body is None or sent is None else _kind(path, body, len(sent))
         failures, first_failure = 0, 0.0
         while True:
             try:
-                async with self._pace:
+                async with self._pace.turn(kind) as turn:
                     answer = await self._once(path, sent)
+                    if answer.status == 429:
+                        turn.refused()
                     try:
-                        return read(answer)
+                        found = read(answer)
                     except (ValueError, RecursionError) as unreadable:
                         raise Again(_why_unreadable(unreadable, answer)) from unreadable
+                    if answer.status == 200:
+                        turn.answered()
+                    return found
             except Again as failed:
                 failures += 1
                 now = time.monotonic()
@@ -191,6 +197,11 @@ class Line:
                 "server runs and that the URL is right, then run again."
             )
         )
+
+
+def _kind(path: str, body: Mapping[str, Any], length: int) -> tuple[object, ...]:
+    """What takes about as long: as much to read, by powers of two, and as much to write at most."""
+    return path, body.get("max_tokens"), body.get("n"), length.bit_length()
 
 
 async def _body(answer: aiohttp.ClientResponse) -> bytes:
