@@ -13,6 +13,7 @@ is imported inside the commands, so that help comes at once.
 from __future__ import annotations
 
 import asyncio
+import io
 import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -368,6 +369,9 @@ def _run(work: Coroutine[Any, Any, T], if_interrupted: str) -> T:
 
 def main() -> None:
     """Run the command line, turning what goes wrong into a sentence and an exit status."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # In a pipe or a log, progress is to be seen when it is made.
+        sys.stdout.reconfigure(line_buffering=True)
     try:
         app()
     except TrueupError as error:
