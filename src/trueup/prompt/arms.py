@@ -17,6 +17,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from trueup.models.model import Model
 from trueup.prompt.candidates import Archive, Candidate, Measurement
 from trueup.prompt.prompt import Prompt
 from trueup.prompt.retrieval import Retrieval, Retriever
@@ -156,12 +157,14 @@ def learnt(
     return [Candidate(grown, "demonstration", f"{len(found)} learnt", parent.id)]
 
 
-async def without_misleading(parent: Candidate, failed: Sequence[Measurement]) -> list[Candidate]:
+async def without_misleading(
+    parent: Candidate, failed: Sequence[Measurement], embedder: Model | None = None
+) -> list[Candidate]:
     """The pool less those demonstrations that stood in front of failures and showed the fault."""
     prompt = parent.prompt
     if prompt.retrieval.k == 0 or prompt.retrieval.by == "fixed" or not failed:
         return []
-    retriever = Retriever(prompt.demonstrations, prompt.retrieval)
+    retriever = Retriever(prompt.demonstrations, prompt.retrieval, embedder)
     blamed: Counter[Demonstration] = Counter()
     for one in failed:
         if one.query.should_answer is None:

@@ -350,7 +350,7 @@ class Drpo:
         measured = list(self.archive.of(parent).values())
         to_refuse = [query for query in self._search if query.should_answer is False]
         found = arms.learnt(parent, self.archive, to_refuse, self._pool)
-        found += await arms.without_misleading(parent, failed)
+        found += await arms.without_misleading(parent, failed, self._embedder or self._policy)
         found += arms.remedy(parent, measured, self._remedies, self._rng)[:2]
         found += arms.retrieval(parent, self._rng)
         return found[: self._settings.structured]
