@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from trueup import __version__
+from trueup import __version__, judge_command
 from trueup.errors import SettingsError, TrueupError
 
 if TYPE_CHECKING:
@@ -81,9 +81,16 @@ def align(
     demonstrations: Annotated[
         str | None, typer.Option(help="The pool: bundled, long, none, or a file.")
     ] = None,
+    rewrite_demonstrations: Annotated[
+        bool,
+        typer.Option("--rewrite-demonstrations", help="Rewrite the pool under critique first."),
+    ] = False,
     calls: Annotated[int | None, typer.Option(help="Policy calls of the search.")] = None,
     k: Annotated[
         int | None, typer.Option("--k", help="Demonstrations in the prompt to start from.")
+    ] = None,
+    frequency_penalty: Annotated[
+        float | None, typer.Option(help="Against loops: -2 to 2, 0 by default.")
     ] = None,
     prompt_format: Annotated[
         str | None,
@@ -129,10 +136,12 @@ def align(
         "held_out": held_out,
         "held_out_data": held_out_data,
         "demonstrations": demonstrations,
+        "rewrite_demonstrations": rewrite_demonstrations or None,
         "calls": calls,
         "k": k,
         "format": prompt_format,
         "max_tokens": max_tokens,
+        "frequency_penalty": frequency_penalty,
         "published": published or None,
         "seed": seed,
         "budget_calls": budget_calls,
@@ -216,6 +225,9 @@ def _prices(given: list[str]) -> dict[str, tuple[float, float]]:
             ) from None
         prices[role.strip()] = (tokens_in, tokens_out)
     return prices
+
+
+app.command()(judge_command.judge)
 
 
 @app.command()

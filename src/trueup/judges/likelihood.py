@@ -125,14 +125,16 @@ class Likelihood:
         *,
         scale: Scale = YES_NO,
         phrasings: int | None = None,
+        only: int | None = None,
         neutral: str | None = None,
         least_coverage: float = 0.01,
         reply_characters: int = 12_000,
     ) -> None:
         """Without criteria one score, "Quality", is given.
 
-        `phrasings` limits how many of the wording's phrasings are asked; `neutral` is the reply
-        to calibrate by. Raises `JudgeError` for criteria of one name or no phrasings.
+        `phrasings` limits how many of the wording's phrasings are asked, `only` asks one of them,
+        counted from 1; `neutral` is the reply to calibrate by. Raises `JudgeError` for criteria of
+        one name or no phrasings.
         """
         if phrasings is not None and phrasings < 1:
             raise JudgeError(f"{phrasings} phrasings ask nothing; give 1 or more, or leave it out.")
@@ -144,8 +146,10 @@ class Likelihood:
         self._least_coverage = least_coverage
         self._reply_characters = reply_characters
         self._template = Template.from_file("likelihood.txt", beside=__file__)
-        wording = scale.by_criterion if criteria else scale.overall
-        self._phrasings = Template.lines_from_file(wording, beside=__file__)[:phrasings]
+        self._overall, self._by_criterion = (
+            _some(Template.lines_from_file(wording, beside=__file__), phrasings, only)
+            for wording in (scale.overall, scale.by_criterion)
+        )
         self._leanings: Once[tuple[str, str], Weights | Failure] = Once()
 
     async def __call__(self, query: Query, reply: str) -> Verdict:
@@ -170,7 +174,9 @@ class Likelihood:
         self, query: Query, reply: str, criterion: Criterion = OVERALL
     ) -> Reading | Failure:
         """What the model holds of a reply, over all phrasings. Failed if none can be read."""
-        questions = [_question(phrasing, criterion) for phrasing in self._phrasings]
+        # What is measured as a judge without criteria is asked in the same words among others.
+        phrasings = self._overall if criterion == OVERALL else self._by_criterion
+        questions = [_question(phrasing, criterion) for phrasing in phrasings]
         weighed = await asyncio.gather(*(self._weigh(query, reply, one) for one in questions))
         read = [weights for weights in weighed if isinstance(weights, Weights)]
         if not read:
@@ -268,6 +274,17 @@ def _normalised(logs: Sequence[float]) -> tuple[float, ...]:
     top = max(logs)
     weights = [math.exp(log - top) for log in logs]
     return tuple(weight / sum(weights) for weight in weights)
+
+
+def _some(
+    phrasings: tuple[Template, ...], limit: int | None, only: int | None
+) -> tuple[Template, ...]:
+    if only is None:
+        return phrasings[:limit]
+    if only < 1:
+        raise JudgeError(f"There is no phrasing number {only}; they are counted from 1.")
+    # Criteria have fewer phrasings: the last stands in.
+    return phrasings[min(only, len(phrasings)) - 1 :][:1]
 
 
 def _question(phrasing: Template, criterion: Criterion) -> str:

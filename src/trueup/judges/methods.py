@@ -82,50 +82,69 @@ class Method:
     """Whether it asks the model."""
     writes: bool = False
     """Whether the model writes its judgement out, which is slow."""
+    wording: tuple[str, ...] = ()
+    """The files with the words it asks in: other words are another judge."""
 
 
 def _pointwise(
     name: str,
     told: str,
     judge: Callable[[Model], Judge],
-    *,
+    *wording: str,
     writes: bool = False,
     asks: bool = True,
 ) -> Method:
     return Method(
-        name, told, lambda model: Pointwise(judge(model)), judge, asks=asks, writes=writes
+        name,
+        told,
+        lambda model: Pointwise(judge(model)),
+        judge,
+        asks=asks,
+        writes=writes,
+        wording=wording,
+    )
+
+
+def _one_question(number: int) -> Method:
+    return _pointwise(
+        f"yes-no-{number}",
+        f"the probability of Yes to question {number} on each reply",
+        lambda model: Likelihood(model, only=number, reply_characters=READ),
+        *_YES_NO,
     )
 
 
 _FEW = tuple(one for name in ("Helpfulness", "Clarity", "Factuality") if (one := find(name, POOL)))
+_YES_NO = ("likelihood.txt", "yes_no.txt")
+_RATING = ("likelihood.txt", "rating.txt")
 
 METHODS: Mapping[str, Method] = {
     method.name: method
     for method in (
+        *map(_one_question, (1, 2, 3)),
         _pointwise(
             "yes-no",
-            "the probability of Yes to one question on each reply",
-            lambda model: Likelihood(model, phrasings=1, reply_characters=READ),
-        ),
-        _pointwise(
-            "yes-no-averaged",
-            "the same over three phrasings of the question",
+            "the probability of Yes over three phrasings of the question",
             lambda model: Likelihood(model, reply_characters=READ),
+            *_YES_NO,
         ),
         _pointwise(
             "yes-no-calibrated",
             "the same, less what the model says of a reply that says nothing",
             lambda model: Likelihood(model, neutral="N/A", reply_characters=READ),
+            *_YES_NO,
         ),
         _pointwise(
             "rating",
             "the expectation of a mark from 1 to 5, over two phrasings",
             lambda model: Likelihood(model, scale=RATING, reply_characters=READ),
+            *_RATING,
         ),
         _pointwise(
             "rating-calibrated",
             "the same, less what the model says of a reply that says nothing",
             lambda model: Likelihood(model, scale=RATING, neutral="N/A", reply_characters=READ),
+            *_RATING,
         ),
         _pointwise("perplexity", "how much likelier the query makes each reply", Perplexity),
         Method(
@@ -133,23 +152,28 @@ METHODS: Mapping[str, Method] = {
             "the probability of A and B, in both orders",
             lambda model: LikelihoodPairs(model, reply_characters=READ),
             orders=True,
+            wording=("compare.txt", "which.txt"),
         ),
         Method(
             "pairs-swapped",
             "the same in both orders and with the letters exchanged",
             lambda model: LikelihoodPairs(model, swap_labels=True, reply_characters=READ),
             orders=True,
+            wording=("compare.txt", "which.txt"),
         ),
         _pointwise(
             "written",
             "three criteria scored from 1 to 5, with reasons",
             lambda model: Static(model, _FEW, WRITTEN),
+            "score.txt",
             writes=True,
         ),
         _pointwise(
             "dynamic",
             "criteria chosen for each query, scored with reasons",
             lambda model: Dynamic(model, settings=WRITTEN),
+            "select.txt",
+            "score.txt",
             writes=True,
         ),
         Method(
@@ -158,6 +182,7 @@ METHODS: Mapping[str, Method] = {
             lambda model: WrittenPairs(model, WRITTEN),
             orders=True,
             writes=True,
+            wording=("compare.txt", "which_reasoned.txt"),
         ),
         _pointwise(
             "checks",

@@ -1,0 +1,196 @@
+"""`trueup judge`: its options, and what it prints.
+
+    trueup judge --model embedded --data llmbar@~/data --data mine.csv --n 60
+
+A table of the ways to judge, their agreement set by set, and at the end the advice. In its own file
+because the command line is long enough without it; `cli` only registers it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from trueup.errors import SettingsError
+
+if TYPE_CHECKING:
+    from trueup.judging import JudgeJob
+
+
+def judge(
+    model: Annotated[
+        str, typer.Option(help="The model to judge with: embedded, gguf:PATH, endpoint:URL#MODEL.")
+    ] = "embedded",
+    data: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Comparisons that people labelled: a file with query, first, second and better "
+            "(or chosen and rejected), or NAME@PATH of llmbar, llmbar_prefs, pandalm, judgebench, "
+            "hhh, mt_bench_human, xstest_completions. Give it once for each."
+        ),
+    ] = None,
+    methods: Annotated[
+        str | None,
+        typer.Option(help="Ways to judge, with commas between, or all; by default the quick ones."),
+    ] = None,
+    n: Annotated[int, typer.Option("--n", min=1, help="Comparisons of each set.")] = 100,
+    retest: Annotated[int, typer.Option(min=0, help="How many of these to ask twice.")] = 10,
+    seed: Annotated[int, typer.Option(help="Which comparisons are sampled.")] = 0,
+    leave_out_ties: Annotated[
+        bool, typer.Option("--leave-out-ties", help="Leave out comparisons labelled as ties.")
+    ] = False,
+    column: Annotated[str | None, typer.Option(help="The column that holds the queries.")] = None,
+    at_once: Annotated[int, typer.Option(min=1, help="Comparisons under way at a time.")] = 16,
+    out: Annotated[str | None, typer.Option(help="The run's folder; runs/NAME by default.")] = None,
+    yes: Annotated[
+        bool,
+        typer.Option("--yes", "-y", help="Start without asking, also where it may cost money."),
+    ] = False,
+) -> None:
+    """Find out what a model is worth as a judge, against people's labels.
+
+    The same command again goes on where it stopped, and pays nothing twice.
+    """
+    from trueup.judging import JudgeJob
+
+    job = JudgeJob(
+        model=model,
+        data=tuple(data or ()),
+        methods=methods,
+        n=n,
+        retest=retest,
+        seed=seed,
+        at_once=at_once,
+        leave_out_ties=leave_out_ties,
+        column=column,
+        out=out,
+    )
+    try:
+        asyncio.run(_judged(job, yes))
+    except KeyboardInterrupt:
+        typer.echo(f"\nStopped. Run it again to go on; {job.folder} keeps the replies.", err=True)
+        raise typer.Exit(130) from None
+
+
+async def _judged(job: JudgeJob, yes: bool) -> None:
+    from trueup.judging import judge as measure
+    from trueup.judging import read_sets
+    from trueup.models.named import open_model
+    from trueup.plan import is_remote
+
+    sets = read_sets(job)
+    model = open_model(job.model)
+    if is_remote(model) and not yes:
+        if not sys.stdin.isatty():
+            raise SettingsError(
+                f"Calls to {model.identity} may cost money, and nobody is there to be asked: add "
+                "--yes."
+            )
+        if not typer.confirm(f"Calls to {model.identity} may cost money. Start?"):
+            raise SettingsError("Nothing was started: add --yes to start without being asked.")
+    for name, one in sets.items():
+        left = f"; {'; '.join(one.notes)}" if one.notes else ""
+        typer.echo(f"{name}: {len(one.pairs)} comparisons{left}")
+    try:
+        outcome = await measure(job, model=model, on_event=_Progress())
+    finally:
+        await model.close()
+    show(outcome.results)
+    typer.echo(f"\nThe figures are in {outcome.folder / 'results.json'}, the picture beside them.")
+
+
+class _Progress:
+    """A line when a method begins with a set."""
+
+    def __init__(self) -> None:
+        self._last = ("", "")
+
+    def __call__(self, event: Any) -> None:
+        now = (event.method, event.source)
+        if now != self._last:
+            self._last = now
+            typer.echo(f"[{event.done}/{event.total}] {event.method} on {event.source}", err=True)
+
+
+def show(results: Mapping[str, Any]) -> None:
+    """The tables and the advice, of a run's results."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(highlight=False, soft_wrap=True)
+    if not console.is_terminal:
+        console.width = max(console.width, 160)
+
+    def table(rows: list[list[str]], *columns: str) -> None:
+        drawn = Table(box=None, pad_edge=False, header_style="bold dim")
+        for column in columns:
+            drawn.add_column(column)
+        for row in rows:
+            drawn.add_row(*map(Text, row))
+        console.print(drawn)
+
+    methods = results["methods"]
+    table(
+        [
+            [
+                name,
+                _interval(row["all"]["agreement"]) + (" ?" if row["all"]["at_chance"] else ""),
+                _interval(row["all"]["length_balanced"]),
+                _share(row["all"]["position"]),
+                _share(row["all"]["longer"], signed=True),
+                _share(row["all"]["where_shorter_is_right"]),
+                _share(row["all"]["where_longer_is_right"]),
+                _share(row["all"]["retest"]),
+                _share(row["all"]["unreadable"]),
+                f"{row['all']['tokens_in']:.0f}/{row['all']['tokens_out']:.0f}",
+                f"{row['all']['seconds']:.1f}",
+            ]
+            for name, row in methods.items()
+        ],
+        "method", "agreement [95%]", "length-balanced", "likes first", "likes long",
+        "shorter right", "longer right", "same twice", "unreadable", "tokens", "s",
+    )  # fmt: skip
+    console.print()
+    sets = list(results["sets"])
+    table(
+        [
+            [name, *(_interval(row["sets"][one]["agreement"]) for one in sets)]
+            for name, row in methods.items()
+        ],
+        "agreement by set",
+        *sets,
+    )
+    own = [
+        [name, model, _interval(found, signed=True)]
+        for name, row in methods.items()
+        for model, found in row["all"]["own"].items()
+        if row["asks"] and (found["low"] or 0) > 0
+    ]
+    if own:
+        console.print()
+        table(own, "favours more than people do", "model", "by")
+    console.print()
+    found = results["advice"]
+    if found["panel"]:
+        console.print(f"All of them as a panel: {_interval(found['panel'])}", markup=False)
+    if found["panel_with_code"]:
+        told = f"The panel with code and length: {_interval(found['panel_with_code'])}"
+        console.print(told, markup=False)
+    console.print(Text(found["text"], style="bold"))
+    console.print("? at chance: the interval holds 0.5.", markup=False)
+
+
+def _interval(found: Mapping[str, Any] | None, signed: bool = False) -> str:
+    if not found:
+        return "–"
+    sign = "+" if signed else ""
+    return f"{found['value']:{sign}.2f} [{found['low']:{sign}.2f}, {found['high']:{sign}.2f}]"
+
+
+def _share(found: Mapping[str, Any] | None, signed: bool = False) -> str:
+    return "–" if not found else f"{found['value']:{'+' if signed else ''}.2f}"
