@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from trueup.errors import ModelUnavailable, SettingsError
+from trueup.models.balanced import Balanced
 from trueup.models.embedded import Embedded
 from trueup.models.endpoint import Endpoint
 from trueup.models.named import open_model
@@ -56,6 +57,14 @@ async def sent_key(name: str, server: FakeServer, **settings: Any) -> str | None
 def test_servers(name: str, identity: str) -> None:
     model = open_model(name)
     assert isinstance(model, Endpoint) and model.identity == identity
+
+
+def test_several_servers_of_one_model() -> None:
+    model = open_model("endpoint:http://b:9, http://me:pw@a:9/v1#m")
+    assert (
+        isinstance(model, Balanced) and model.identity == "endpoint:http://a:9/v1,http://b:9/v1#m"
+    )
+    assert isinstance(open_model("endpoint:http://a:9/v1?x=1,2#m"), Endpoint)
 
 
 def test_a_gguf_file_with_its_settings(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@
     open_model("gguf:models/qwen.gguf?slots=8&context=4096")
     open_model("hub:Qwen/Qwen2.5-0.5B-Instruct-GGUF/qwen2.5-0.5b-instruct-q4_k_m.gguf")
     open_model("endpoint:http://localhost:8000#my-model")
+    open_model("endpoint:http://a:8000,http://b:8000#my-model")      # balanced over both
     open_model("openai:gpt-4o-mini"), open_model("ollama:llama3.2")
 
 The name says where and what, never with which key: keys come from the environment, or from a file
@@ -22,6 +23,7 @@ from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
 from trueup.errors import ModelUnavailable, SettingsError
+from trueup.models.balanced import balanced
 from trueup.models.embedded import Embedded
 from trueup.models.endpoint import Endpoint
 from trueup.models.model import Model
@@ -44,6 +46,9 @@ _PLACES = {
     "ollama": "http://127.0.0.1:11434/v1",
     "vllm": "http://127.0.0.1:8000/v1",
 }
+
+CONCURRENCY = 64
+"""Requests in flight at a server at most; how many it is given is learnt from its answers."""
 
 OWN_KEY = "TRUEUP_API_KEY"
 """The variable whose key goes to whatever server is named."""
@@ -94,11 +99,23 @@ def _embedded(path: Path | None, options: Mapping[str, int], concurrency: int | 
 
 def _endpoint(
     url: str, model: str, name: str, concurrency: int | None, api_key_env: str | None
-) -> Endpoint:
+) -> Model:
     if not url or not model:
         raise SettingsError(
             f"{_shown(name)!r} lacks {'the URL' if not url else 'the model'}: write "
             "endpoint:URL#MODEL, as in endpoint:http://localhost:8000#my-model."
+        )
+    most = CONCURRENCY if concurrency is None else concurrency
+    # A comma after a question mark belongs to the query of one URL.
+    urls = [one.strip() for one in url.split(",") if one.strip()] if "?" not in url else [url]
+    if len(urls) > 1:
+        keys = [_key(one, api_key_env) for one in urls]
+        return balanced(
+            urls,
+            model,
+            api_keys=[key.secret for key in keys],
+            api_key_env=keys[0].variable,
+            concurrency=most,
         )
     key = _key(url, api_key_env)
     return Endpoint(
@@ -106,7 +123,7 @@ def _endpoint(
         model,
         api_key=key.secret,
         api_key_env=key.variable,
-        concurrency=16 if concurrency is None else concurrency,
+        concurrency=most,
     )
 
 
