@@ -276,7 +276,7 @@ def curve(
         if (found := margin(one.preference)) is not None and one.right is not None:
             p = calibrated(found)
             sure.append((max(p, 1 - p), one.right))
-    sure.sort()
+    sure.sort(key=lambda one: one[0])
     parts = np.array_split(np.array(sure), min(bins, len(sure))) if sure else []
     return [
         {"said": float(part[:, 0].mean()), "true": float(part[:, 1].mean()), "n": len(part)}
