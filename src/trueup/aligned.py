@@ -97,6 +97,7 @@ class Aligned:
             "max_tokens": sampling.max_tokens,
             "stop": list(sampling.stop),
             "seed": sampling.seed,
+            "frequency_penalty": sampling.frequency_penalty,
         }
         document["provenance"] = dict(self.provenance)
         document["prompt"] = {
@@ -145,6 +146,7 @@ class _Sampling(_Strict):
     max_tokens: int = Field(default=512, ge=1)
     stop: list[str] = []
     seed: int = 0
+    frequency_penalty: float = Field(default=0.0, ge=-2, le=2)
 
 
 class _Retrieval(_Strict):

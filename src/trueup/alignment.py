@@ -20,7 +20,7 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,7 @@ from trueup.models.remembered import Remembered
 from trueup.plan import Plan, prepare
 from trueup.prompt import METHODS
 from trueup.prompt.candidates import balanced
+from trueup.prompt.demonstrations import WORDS, rewrite_demonstrations
 from trueup.prompt.drpo import Found
 from trueup.prompt.prompt import Prompted
 from trueup.report.chart import before_after
@@ -48,8 +49,11 @@ from trueup.report.markdown import CHART, REPORT, report
 from trueup.store.calls import Calls
 from trueup.store.runs import RunFolder, read_run
 from trueup.tally import Tally, tallied
+from trueup.types import Demonstration
 
 RESULTS = "results.json"
+WORDS_PER_TOKEN = 0.7
+"""A demonstration no longer than the policy's replies may be."""
 HELD_OUT = " (held-out)"
 """What a role's calls on the held-out queries are booked under, after the role's name."""
 
@@ -247,13 +251,18 @@ class _Running:
         judge = tallied(plan.judge(models.get("judge")), self._tally)
         if plan.job.judge == "likelihood" and plan.own_judge is None:
             await _probe(judge, plan)
+        try:
+            pool = await self._pool(models, judge)
+        except BudgetSpent as spent:
+            self._stopped = f"The budget was spent on rewriting demonstrations. {spent}"
+            raise BudgetSpent(self._stopped) from spent
         method = METHODS[plan.job.method](
             policy=models["policy"],
             judge=judge,
             search=plan.search,
             validation=plan.validation,
-            start=plan.start,
-            pool=plan.pool,
+            start=replace(plan.start, demonstrations=pool) if plan.job.k else plan.start,
+            pool=pool,
             writer=models.get("writer"),
             remedies=plan.remedies,
             settings=plan.settings,
@@ -275,6 +284,19 @@ class _Running:
                 f"Not even the first answers could be measured. {self._stopped} Raise the budget."
             )
         return method.result(state)
+
+    async def _pool(self, models: Mapping[str, Model], judge: Judge) -> tuple[Demonstration, ...]:
+        """The demonstrations to choose from, rewritten first where the job wants that."""
+        plan = self._plan
+        if not plan.job.rewrite_demonstrations:
+            return plan.pool
+        words = min(WORDS, round(WORDS_PER_TOKEN * plan.sampling.max_tokens))
+        done = await rewrite_demonstrations(
+            plan.pool, writer=models["writer"], judge=judge, words=max(1, words)
+        )
+        changed = sum(one.demonstration.reply != one.versions[0].reply for one in done)
+        self._tell(Noticed(f"{changed} of {len(done)} demonstrations rewritten"))
+        return tuple(one.demonstration for one in done)
 
     def _aligned(self, found: Found) -> Aligned:
         plan = self._plan

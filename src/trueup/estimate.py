@@ -18,6 +18,7 @@ from trueup.judges import likelihood
 from trueup.judges.template import Template
 from trueup.models.budgeted import Budget
 from trueup.plan import Plan, is_remote
+from trueup.prompt.demonstrations import ITERATIONS
 
 LETTERS_PER_TOKEN = 4
 SHOWN = 4
@@ -40,7 +41,7 @@ class Expected:
 
     role: str
     part: str
-    """Search or held-out."""
+    """Demonstrations, search or held-out."""
     calls: int
     tokens_in: int
     tokens_out: int
@@ -59,6 +60,7 @@ def estimate(plan: Plan) -> tuple[Expected, ...]:
     reported = 2 * len(plan.held_out)
     searched = min(len(plan.search) + len(plan.validation), replies)
     rows = [
+        *_rewriting(plan),
         _policy(plan, "search", replies),
         *_writer(plan, replies),
         *_judge(plan, "search", replies, searched),
@@ -93,6 +95,18 @@ def _policy(plan: Plan, part: str, calls: int) -> Expected:
         + shown * _mean_tokens(demonstrations)
     )
     return _expected(plan, "policy", part, calls, tokens_in, plan.sampling.max_tokens)
+
+
+def _rewriting(plan: Plan) -> list[Expected]:
+    """Stage one: at most five rewritings and six judgements a demonstration."""
+    if not plan.job.rewrite_demonstrations:
+        return []
+    pairs = len(plan.pool)
+    written = _expected(plan, "writer", "demonstrations", ITERATIONS * pairs, *WRITING)
+    if "judge" not in plan.models:
+        return [written]
+    calls = (ITERATIONS + 2) * pairs
+    return [written, _expected(plan, "judge", "demonstrations", calls, *SCORING)]
 
 
 def _writer(plan: Plan, replies: int) -> list[Expected]:

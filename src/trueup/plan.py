@@ -225,7 +225,12 @@ def is_remote(model: Model) -> bool:
 
 def _settings(job: Job) -> Settings:
     settings = Settings.published(seed=job.seed) if job.published else Settings(seed=job.seed)
-    reply = Sampling(max_tokens=job.max_tokens or settings.reply.max_tokens, seed=job.seed)
+    # Replies are greedy: a seed would decide nothing, only make the same request another one.
+    reply = replace(
+        settings.reply,
+        max_tokens=job.max_tokens or settings.reply.max_tokens,
+        frequency_penalty=job.frequency_penalty or 0.0,
+    )
     settings = replace(settings, reply=reply, calls=job.calls)
     if job.published or job.calls is None:
         return settings
@@ -325,10 +330,10 @@ def _duplicates(given: Sequence[Query], distinct: Sequence[Query]) -> list[str]:
 
 def _pool(job: Job, held_out: Sequence[Query]) -> tuple[tuple[Demonstration, ...], list[str]]:
     """The demonstrations to choose from, without any that give a held-out query away."""
-    if job.rewrite_demonstrations:
+    if job.rewrite_demonstrations and job.writer == "none":
         raise SettingsError(
-            "rewrite_demonstrations is not available in this version: leave it out, and the pool "
-            "is used as it is."
+            "Rewriting demonstrations needs a writer: name a model with --writer, or leave "
+            "rewrite_demonstrations out."
         )
     if job.demonstrations == "none":
         return (), []

@@ -45,6 +45,8 @@ class Sampling:
     seed: int = 0
     n: int = 1
     """How many replies to draw to the same prompt; each becomes one `Choice`."""
+    frequency_penalty: float = 0.0
+    """Taken off a token's logit for each time it was drawn before: weak models loop less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,11 @@ class Request:
                     "stop": sampling.stop,
                     "temperature": sampling.temperature,
                     "top_p": sampling.top_p,
+                    **(
+                        {"frequency_penalty": sampling.frequency_penalty}
+                        if sampling.frequency_penalty
+                        else {}
+                    ),
                 },
                 "schema": self.schema,
                 "top_logprobs": self.top_logprobs,

@@ -29,6 +29,7 @@ Feature = Literal[
     "max_tokens",
     "temperature",
     "top_p",
+    "frequency_penalty",
     "usage",
     "forced",
 ]
@@ -43,6 +44,7 @@ _WITHOUT: dict[Feature, str] = {
     "max_tokens": "wants max_completion_tokens: that name is used instead of max_tokens",
     "temperature": "takes no temperature: it samples as it likes",
     "top_p": "takes no top_p: it samples as it likes",
+    "frequency_penalty": "takes no frequency penalty: its replies may repeat themselves more",
     "usage": "reports no token usage: tokens count as zero in budgets and reports",
     "forced": "cannot be made to give a certain reply: judges by perplexity cannot use it",
 }
@@ -54,6 +56,7 @@ _SPEAKS_OF: tuple[tuple[Feature, str], ...] = (
     ("system", r"system[ -]?(role|message|prompt|instruction)|role[^.]{0,40}system|must alternate"),
     ("temperature", r"\btemperature\b"),
     ("top_p", r"\btop_p\b"),
+    ("frequency_penalty", r"frequency_penalty"),
     ("seed", r"\bseed\b"),
     (
         "n",

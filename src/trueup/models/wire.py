@@ -107,6 +107,8 @@ def _drawn(sampling: Sampling) -> dict[Feature, Any]:
     }
     if sampling.top_p != 1.0:
         drawn["top_p"] = sampling.top_p
+    if sampling.frequency_penalty != 0.0:
+        drawn["frequency_penalty"] = sampling.frequency_penalty
     if sampling.n > 1:
         drawn["n"] = sampling.n
     return drawn

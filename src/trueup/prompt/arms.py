@@ -38,13 +38,13 @@ def opening(start: Prompt, pool: Sequence[Demonstration]) -> list[Candidate]:
     if not pool:
         return []
     whole = replace(start, demonstrations=tuple(pool))
-    size = len(pool)
+    few, four = min(3, len(pool)), min(4, len(pool))
     hows = (
-        ("nearest of the kinds the pool leans to", Retrieval(min(4, size), mix="leaning")),
-        ("the same, answering sooner", Retrieval(min(4, size), mix="leaning", caution=-0.15)),
-        ("the nearest", Retrieval(min(4, size))),
-        ("the nearest of each kind", Retrieval(min(4, size), mix="even")),
-        ("the first four for every query", Retrieval(min(4, size), by="fixed")),
+        ("as the pool leans, in doubt an answer", Retrieval(four, mix="leaning", caution=-0.2)),
+        ("the same, fewer", Retrieval(few, mix="leaning", caution=-0.2)),
+        ("as the pool leans", Retrieval(four, mix="leaning")),
+        ("the nearest", Retrieval(four)),
+        ("the nearest of each kind", Retrieval(four, mix="even")),
     )
     return [
         Candidate(replace(whole, retrieval=how), "retrieval", note, Candidate(start).id)

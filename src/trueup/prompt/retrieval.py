@@ -87,24 +87,28 @@ class Retriever:
         if how.k == 0 or not self._pool:
             return []
         itself = " ".join(words(query))
-        if self._similarity is None:
-            near, answers = np.zeros(len(self._pool)), how.k
-        else:
-            near = await self._similarity.to(query)
-            answers = await self._answers_due(query)
+        near = (
+            np.zeros(len(self._pool))
+            if self._similarity is None
+            else await self._similarity.to(query)
+        )
         ranked = [
             index
             for index in np.argsort(-near, kind="stable").tolist()
             if self._queries[index] != itself
         ]
         if how.mix != "nearest" and self._similarity is not None:
-            ranked = self._mixed(ranked, answers)
+            ranked = self._mixed(ranked, await self._answers_due(query))
         chosen = [self._pool[index] for index in ranked[: how.k]]
         fixed = self._similarity is None
         return chosen if fixed or how.order == "nearest first" else chosen[::-1]
 
     def _mixed(self, ranked: Sequence[int], answers: int) -> list[int]:
-        """The nearest `answers` answers and `k - answers` refusals, nearest first."""
+        """The nearest `answers` answers and `k - answers` refusals, nearest first.
+
+        Where one behaviour is in the majority its demonstrations count as nearer, because models
+        follow what stands next to the query more than what they have seen most of.
+        """
         due = {True: answers, False: self._how.k - answers}
         chosen = []
         for index in ranked:
@@ -112,6 +116,10 @@ class Retriever:
             if due[kind] > 0:
                 due[kind] -= 1
                 chosen.append(index)
+        if 2 * answers != self._how.k and self._how.mix == "leaning":
+            chosen.sort(
+                key=lambda index: bool(self._answers[index]) is not (2 * answers > self._how.k)
+            )
         return chosen
 
     async def _answers_due(self, query: str) -> int:
@@ -168,6 +176,6 @@ class Fit:
         return float(self.behaviour[rows[0]] - residuals[0])
 
 
-RIDGE = 1.0
-STEEPNESS = 2.0
-"""A lean of 0.25 either way shows one behaviour only."""
+RIDGE = 2.0
+STEEPNESS = 6.0
+"""A lean of 0.08 either way shows one behaviour only."""
