@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.playing import data_file, naive, pool_file, queries
+from tests.playing import REFUSAL, data_file, naive, pool_file, queries
 from trueup import (
     Aligned,
     BudgetSpent,
@@ -283,3 +283,28 @@ async def test_too_few_queries_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="Give more queries"):
         await run(Job(data=str(tmp_path / "few.jsonl"), out=str(tmp_path / "run")))
     assert not (tmp_path / "run").exists()
+
+
+async def test_demonstrations_are_rewritten_first_where_that_is_wanted(tmp_path: Path) -> None:
+    def writer(request: Request) -> str:
+        names = (request.schema or {})["properties"]
+        asked = "".join(str(one) for one in request.prompt)
+        reply = REFUSAL if "poison" in asked else "Take it apart, oil it, and take your time."
+        return json.dumps(dict.fromkeys(names, reply))
+
+    def strict(query: Query, reply: str) -> float:
+        return 5.0 if reply == REFUSAL or "oil it" in reply else 2.0
+
+    async def judge(query: Query, reply: str) -> Verdict:
+        right = strict(query, reply)
+        return Verdict((Score("Strictness", right, "because"),))
+
+    models = {"policy": Scripted(naive), "writer": Scripted(writer, "writer")}
+    job = a_job(tmp_path, writer="ollama:writer", rewrite_demonstrations=True, k=2)
+    events: list[Event] = []
+    outcome = await align(job, models=models, judge=judge, on_event=events.append)
+    assert Noticed("12 of 24 demonstrations rewritten") in events
+    shown = {one.reply for one in outcome.aligned.prompt.demonstrations}
+    assert shown <= {REFUSAL, "Take it apart, oil it, and take your time."}
+    with pytest.raises(SettingsError, match="needs a writer"):
+        await run(a_job(tmp_path, rewrite_demonstrations=True))

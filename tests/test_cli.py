@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-
 from docs.generate_cli import page
+
 from tests.playing import data_file, pool_file, served
 from trueup.cli import main
 from trueup.store.runs import RunFolder
