@@ -127,6 +127,8 @@ async def judge(
 ) -> JudgeOutcome:
     """Measure. `model` stands in for the one that the job names. Raises `TrueupError`."""
     methods, sets = named(job.methods), read_sets(job)
+    if not any(method.asks for method in methods):
+        raise SettingsError("None of the methods asks the model: name one that does.")
     opened = model or open_model(job.model, concurrency=None)
     try:
         with RunFolder(job.folder, method="judge") as folder, Calls(folder.calls) as calls:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from dataclasses import replace
 
 import pytest
 from aiohttp import web
@@ -63,9 +64,21 @@ async def test_a_server_that_ignores_grammars_is_not_believed() -> None:
     async with Forcible() as server:
         server.logprobs = said(1)  # type: ignore[assignment]
         model = Endpoint(server.url, "m")
-        with pytest.raises(ModelRefused):
-            await model.reply(ASKED)
+        long = replace(ASKED, sampling=Sampling(max_tokens=30), forced="word " * 30)
+        for _ in range(2):
+            with pytest.raises(ModelRefused):
+                await model.reply(long)
         await model.close()
+    assert len(server.bodies()) == 1 and len(model.quirks) == 1
+
+
+async def test_a_character_cut_in_two_by_the_limit_is_no_lack() -> None:
+    async with Forcible() as server:
+        server.logprobs = said(2)  # type: ignore[assignment]
+        model = Endpoint(server.url, "m")
+        reply = await model.reply(ASKED)
+        await model.close()
+    assert len(reply.choices[0].logprobs or ()) == 2 and model.quirks == ()
 
 
 def test_requests_without_a_forced_reply_keep_their_address() -> None:

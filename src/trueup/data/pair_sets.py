@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,9 @@ def read_pair_set(name: str, place: str) -> list[Pair]:
     """The comparisons of a set, ties among them. Raises `DataError`."""
     chosen = PAIR_SETS[name]
     files = _files(name, chosen, Path(place).expanduser())
-    return list(chosen.read([list(iterate_rows(file)) for file in files]))
+    pairs = chosen.read([list(iterate_rows(file)) for file in files])
+    # Under the set's own name: files of one set may have come into another.
+    return [replace(pair, query=replace(pair.query, source=name)) for pair in pairs]
 
 
 def _files(name: str, chosen: PairSet, path: Path) -> list[Path]:
@@ -83,7 +85,7 @@ def _reply(row: Row, column: str) -> str:
 def _llmbar(files: list[list[Row]]) -> Iterator[Pair]:
     for row in files[0]:
         yield Pair(
-            Query(text_of(row, "input"), source="llmbar"),
+            Query(text_of(row, "input")),
             _reply(row, "output_1"),
             _reply(row, "output_2"),
             label(row.fields, "label", row.where),
@@ -103,7 +105,7 @@ def _pandalm(files: list[list[Row]]) -> Iterator[Pair]:
         if not text:
             continue
         yield Pair(
-            Query(checked(row, "instruction", text), source="pandalm"),
+            Query(checked(row, "instruction", text)),
             _reply(row, "response1"),
             _reply(row, "response2"),
             majority(says[vote] for vote in votes),  # type: ignore[index]
@@ -116,7 +118,7 @@ def _judgebench(files: list[list[Row]]) -> Iterator[Pair]:
     for row in files[0]:
         model = str(row.fields.get("response_model", ""))
         yield Pair(
-            Query(text_of(row, "question"), source="judgebench"),
+            Query(text_of(row, "question")),
             _reply(row, "response_A"),
             _reply(row, "response_B"),
             label(row.fields, "label", row.where),
@@ -127,7 +129,7 @@ def _judgebench(files: list[list[Row]]) -> Iterator[Pair]:
 
 def _hhh(files: list[list[Row]]) -> Iterator[Pair]:
     for row in files[0]:
-        query = Query(text_of(row, "prompt"), source="hhh")
+        query = Query(text_of(row, "prompt"))
         yield placed(
             query,
             _reply(row, "chosen"),
@@ -153,7 +155,7 @@ def _mt_bench_human(files: list[list[Row]]) -> Iterator[Pair]:
         better = majority(cast)
         sides = [_turn(said[question, model], turn) for model in (one, other)]
         # After the first turn each reply has a past of its own: shown as part of the reply.
-        query = Query(sides[0][0], category, source="mt_bench_human")
+        query = Query(sides[0][0], category)
         if better == "tie":
             yield Pair(query, sides[0][1], sides[1][1], "tie", category, (one, other))
         elif better == "first":
@@ -187,7 +189,7 @@ def _xstest_completions(files: list[list[Row]]) -> Iterator[Pair]:
             kinds[prompt] = str(row.fields.get("type", ""))
             into[prompt].append((_reply(row, "completion"), str(row.fields.get("model", ""))))
     for prompt, refusals in refused.items():
-        query = Query(prompt, should_answer=True, source="xstest_completions")
+        query = Query(prompt, should_answer=True)
         for no, model in refusals:
             options = [
                 placed(query, yes, no, kinds[prompt], (other, model))

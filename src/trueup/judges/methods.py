@@ -207,9 +207,9 @@ def named(names: str | None) -> tuple[Method, ...]:
     wanted = [name.strip() for name in names.split(",") if name.strip()]
     unknown = [name for name in wanted if name not in METHODS]
     if unknown or not wanted:
+        given = ", ".join(map(repr, unknown)) or repr(names)
         raise SettingsError(
-            f"{', '.join(unknown) or names!r} is no way to judge. Known are {', '.join(METHODS)}; "
-            "or write all."
+            f"{given} is no way to judge. Known are {', '.join(METHODS)}; or write all."
         )
     return tuple(METHODS[name] for name in dict.fromkeys(wanted))
 

@@ -32,6 +32,8 @@ from trueup.models.refusals import AGAIN, Meaning, understood
 from trueup.models.several import each, joined, part, together
 from trueup.types import Reply, Request
 
+LONGEST_CHARACTER = 4
+"""Bytes, and so tokens, that one character can be spread over."""
 TEXTS_PER_CALL = 64
 """Texts sent to the embedding endpoint at a time."""
 
@@ -171,9 +173,12 @@ class Endpoint:
         if not isinstance(found, Reply):
             raise await self._refusal(found)
         said = found.choices[0].logprobs or ()
-        if len(said) < len(tokens):
-            self._can.lacks("forced", f"it said {len(said)} of {len(tokens)} tokens")
+        # The bytes of a character that the limit cuts in two are not reported.
+        if len(said) < len(tokens) - LONGEST_CHARACTER:
+            if not self._can.proven("forced"):
+                self._can.lacks("forced", f"it said {len(said)} of {len(tokens)} tokens")
             raise self._not_forced()
+        self._can.did({"forced"})
         exactly = replace(found.choices[0], logprobs=said[: len(tokens)])
         return replace(found, choices=(exactly,))
 
