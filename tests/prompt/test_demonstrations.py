@@ -162,6 +162,7 @@ async def test_all_pairs_go_on_at_once() -> None:
     [
         ("no json", "there was no JSON object in the answer"),
         ("", "the answer was empty"),
+        (said("Boil water, then steep.")[:60], "the answer breaks off before its end"),
         (said(""), "the reply was empty"),
         (said("..."), "the reply was a placeholder"),
         (said("The whole new answer."), "the reply was a placeholder"),

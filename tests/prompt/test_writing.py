@@ -90,6 +90,29 @@ async def test_what_stays_unreadable_is_refused_with_the_reason() -> None:
     assert written == Written((), (why, why), 3)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"analysis": "Much is wrong", "instruction": "Be kind to everyone and decl',
+        '```json\n{"instruction": "Be kind to everyone and decline"',
+        json.dumps({"analysis": "a", "instruction": "Be kind to all. " * 600}),
+    ],
+)
+async def test_half_an_instruction_is_none(text: str) -> None:
+    """A reply cut at its token limit can be repaired into JSON; the instruction is still half."""
+    written = await Writing(Scripted([text, text]), WRITER_SAMPLING, screen=False).rewrite(
+        "Be nice.", [], []
+    )
+    why = "unreadable, asked once: the answer breaks off before its end"
+    assert written == Written((), (why,), 2)
+
+
+async def test_broken_but_whole_json_is_repaired() -> None:
+    text = "```json\n{'analysis': 'a', instruction: \"Be kind to everyone.\",}\n```"
+    written = await Writing(Scripted([text]), WRITER_SAMPLING).rewrite("Be nice.", [], [])
+    assert written == Written(("Be kind to everyone.",), (), 1)
+
+
 @pytest.mark.parametrize("instruction", [None, 7, {"text": "Be kind."}, [], ["", " "], [1, 2]])
 async def test_what_is_no_text_is_no_instruction(instruction: object) -> None:
     """Also as published, where nothing else is screened: "None" must not become a prompt."""

@@ -70,9 +70,11 @@ async def ask(
     *,
     attempts: int = 3,
     sampling: Sampling = Sampling(max_tokens=1024),
+    whole: bool = False,
 ) -> T | Failure:
     """Ask until `read` accepts the JSON, at most `attempts` times.
 
+    With `whole`, an answer that breaks off is not an answer: half a text must not pass for one.
     `read` gets parsed JSON and raises `Unreadable` or pydantic's `ValidationError`. Raises
     `BudgetSpent` and `ModelUnavailable`; every other trouble becomes a `Failure`.
     """
@@ -85,7 +87,7 @@ async def ask(
         )
         try:
             reply = await model.reply(request)
-            return read(parsed(reply.text))
+            return read(parsed(reply.text, whole=whole))
         except ModelUnavailable:
             raise
         except ModelRefused as error:
@@ -101,8 +103,11 @@ async def ask(
     return Failure(f"unreadable, asked {times}: {reason}", attempts)
 
 
-def parsed(text: str) -> Any:
-    """The one JSON object in a model's reply. Raises `Unreadable`."""
+def parsed(text: str, *, whole: bool = False) -> Any:
+    """The one JSON object in a model's reply. Raises `Unreadable`.
+
+    Broken JSON is repaired; with `whole`, not such as breaks off before its end.
+    """
     text = text.strip()
     if not text.startswith("{") and "</think>" in text:
         text = text.partition("</think>")[2].strip()
@@ -115,6 +120,8 @@ def parsed(text: str) -> Any:
     try:
         value, end = _DECODER.raw_decode(head, start)
     except (ValueError, RecursionError):
+        if whole and not head.rstrip("` \t\r\n").endswith("}"):
+            raise Unreadable("the answer breaks off before its end") from None
         return _repaired(head[start:])
     if _another(head[end:]):
         raise Unreadable("there were several JSON objects in the answer")

@@ -152,6 +152,7 @@ class _Rewriting:
             lambda data: self._read(data, demonstration),
             attempts=self.attempts,
             sampling=self.sampling,
+            whole=True,
         )
 
     def _read(self, data: Any, demonstration: Demonstration) -> str:

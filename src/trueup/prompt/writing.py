@@ -120,12 +120,20 @@ class Writing:
             return Written((), (f"the writer failed: {error}",), requests)
         for index, text in enumerate(choices):
             try:
-                answers.append(_read(parsed(text)))
+                answers.append(_read(parsed(text, whole=True)))
             except (Unreadable, ValidationError):
                 requests += 1
                 again = replace(sampling, n=1, seed=seed + count + index)
                 answers.append(
-                    await ask(self._writer, messages, schema, _read, attempts=1, sampling=again)
+                    await ask(
+                        self._writer,
+                        messages,
+                        schema,
+                        _read,
+                        attempts=1,
+                        sampling=again,
+                        whole=True,
+                    )
                 )
         usable: list[str] = []
         refused: list[str] = []
