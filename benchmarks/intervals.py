@@ -1,6 +1,6 @@
 """Measures whether intervals and tests keep their promises; writes `results/statistics.json`.
 
-    python benchmarks/statistics.py [--quick]
+    python benchmarks/intervals.py [--quick]
 
 Known truths are drawn from, many times, and each time it is noted whether the interval held the
 truth. Rates are computed exactly, by summing over all counts; the rest is simulated, with the
@@ -375,7 +375,7 @@ def main() -> None:
         *balanced_differences(20_000 // part),
     ]
     results: dict[str, Any] = {
-        "command": "python benchmarks/statistics.py" + (" --quick" if quick else ""),
+        "command": "python benchmarks/intervals.py" + (" --quick" if quick else ""),
         "machine": machine(),
         "coverage": summary(cells),
         "sequential": false_alarms(600 // part, 1000),
