@@ -29,8 +29,8 @@ FENCES = {
     "aiohttp": {"models/line"},
     "xllamacpp": {"models/embedded"},
     "huggingface_hub": {"models/named"},
-    "torch": {"models/local"},
-    "transformers": {"models/local"},
+    "torch": {"models/local", "judges/reward_model"},
+    "transformers": {"models/local", "judges/reward_model"},
     "datasets": {"data/rows"},
     "pyarrow": {"data/rows"},
     "bm25s": {"prompt/similarity"},
@@ -102,4 +102,5 @@ def test_a_planted_import_is_seen(tmp_path: Path, file: str, planted: str, compl
     shutil.copytree(SRC, copy, ignore=shutil.ignore_patterns("*.jsonl", "*.npz", "__pycache__"))
     with (copy / file).open("a", encoding="utf-8") as source:
         source.write(f"\n{planted}\n")
-    assert complaints(copy) == [complaint]
+    before = complaints(SRC)
+    assert [one for one in complaints(copy) if one not in before] == [complaint]
