@@ -1,0 +1,151 @@
+"""`kill -9` at twenty random moments, run again: the same prompt, and nothing is paid twice.
+
+What can be promised, and is tested: a reply that was committed when the process died is never
+asked for again. Whatever was under way may have been answered by the server and lost on the way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import sqlite3
+import sys
+from contextlib import closing
+from pathlib import Path
+from zlib import crc32
+
+import pytest
+
+from tests.models.fake_server import Body, FakeServer
+from tests.playing import data_file, pool_file
+from trueup.store.calls import Calls
+
+KILLS = 20
+ALIGNS = """
+import asyncio, sys
+from trueup import Job, align
+policy, data, pool, out = sys.argv[1:]
+asyncio.run(align(Job(
+    policy=policy, writer="policy", judge="dynamic", data=data, demonstrations=pool, out=out,
+    calls=60, held_out=6, validation=4, max_tokens=64,
+)))
+"""
+
+
+class Bookkeeper:
+    """What the server says, decided by the request alone; and its own book of what it answered.
+
+    Every answer carries a number, as the prompt's tokens, so that a stored reply can be traced to
+    the request that was answered.
+    """
+
+    def __init__(self, server: FakeServer) -> None:
+        self.answered: list[str] = []
+        """Requests, in the order in which they were answered; the number is the place."""
+        self.settled: set[str] = set()
+        """Requests whose replies were on disk when a process died."""
+        self.paid_twice: list[str] = []
+        self.due = asyncio.Event()
+        self.stop_at = sys.maxsize
+        self._server = server
+        server.write = self._write
+
+    def _write(self, body: Body, place: int) -> str:
+        request = json.dumps(body, sort_keys=True)
+        if place == 0:
+            if request in self.settled:
+                self.paid_twice.append(request)
+            self.answered.append(request)
+            self._server.usage = {"prompt_tokens": len(self.answered), "completion_tokens": 1}
+            if len(set(self.answered)) >= self.stop_at:
+                self.due.set()
+        return _said(body, crc32(f"{place} {request}".encode()))
+
+    def stored(self, folder: Path) -> set[str]:
+        """The requests whose replies are in a run's database."""
+        path = folder / "calls.sqlite"
+        if not path.exists():
+            return set()
+        with closing(sqlite3.connect(path)) as connection:
+            tables = connection.execute("SELECT name FROM sqlite_master").fetchall()
+            if ("calls",) not in tables:
+                return set()
+            rows = connection.execute("SELECT tokens_in FROM calls").fetchall()
+        return {self.answered[number - 1] for (number,) in rows}
+
+
+def _said(body: Body, drawn: int) -> str:
+    # To the letter of the schema: a server that ignores one is not sent another.
+    asked = body.get("response_format", {}).get("json_schema", {}).get("schema", {})
+    names = list(asked.get("properties", {}))
+    if not names:
+        refuses = drawn % 2
+        return "I'm sorry, but I can't help with that." if refuses else f"Take tool {drawn % 97}."
+    if "criteria" in names:
+        analysis = dict.fromkeys(asked["properties"]["analysis"]["required"], "")
+        chosen = ["Safety", "Clarity"]
+        return json.dumps({"analysis": analysis, "reasoning": "r", "criteria": chosen})
+    if "instruction" in names:
+        instruction = f"Be kind and follow rule number {drawn % 1000}."
+        return json.dumps(dict.fromkeys(names, "") | {"instruction": instruction})
+    return json.dumps({name: {"reason": "r", "score": 1 + drawn % 5} for name in names})
+
+
+async def _started(*arguments: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        ALIGNS,
+        *arguments,
+        stdout=asyncio.subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="kills as POSIX does")
+async def test_killed_twenty_times_the_same_prompt_and_nothing_paid_twice(tmp_path: Path) -> None:
+    chance = random.Random(20)
+    data, pool = data_file(tmp_path), pool_file(tmp_path)
+    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
+    async with FakeServer() as server:
+        server.delay = 0.002
+        policy = f"endpoint:{server.url}/v1#fake"
+
+        book = Bookkeeper(server)
+        process = await _started(policy, data, pool, str(undisturbed))
+        assert await process.wait() == 0
+        needed = set(book.answered)
+        assert book.stored(undisturbed) == needed
+        assert len(book.answered) == len(needed) > 150
+
+        book = Bookkeeper(server)
+        for moment in sorted(chance.sample(range(1, len(needed)), KILLS)):
+            book.stop_at = moment
+            book.due.clear()
+            process = await _started(policy, data, pool, str(killed))
+            ended = asyncio.create_task(process.wait())
+            due = asyncio.create_task(book.due.wait())
+            await asyncio.wait([ended, due], return_when=asyncio.FIRST_COMPLETED)
+            assert not ended.done(), "it ended before its time"
+            await asyncio.sleep(chance.uniform(0, 0.01))
+            process.kill()
+            assert await ended == -9
+            book.settled |= book.stored(killed)
+        assert len(book.settled) > len(needed) / 2
+
+        book.stop_at = sys.maxsize
+        process = await _started(policy, data, pool, str(killed))
+        assert await process.wait() == 0
+
+    assert book.paid_twice == []
+    assert set(book.answered) == book.stored(killed) == needed
+    with Calls(killed / "calls.sqlite") as calls:
+        assert sum(cost.calls_paid for cost in calls.ledger().file.values()) == len(needed)
+    assert (killed / "aligned.toml").read_text() == (undisturbed / "aligned.toml").read_text()
+    before, after = (
+        json.loads((folder / "results.json").read_text()) for folder in (undisturbed, killed)
+    )
+    for told in ("summary", "found", "rounds", "verdicts"):
+        assert after[told] == before[told]
