@@ -10,6 +10,7 @@ import asyncio
 import json
 import os
 import random
+import signal
 import sqlite3
 import sys
 from contextlib import closing
@@ -24,14 +25,28 @@ from trueup.store.calls import Calls
 
 KILLS = 20
 ALIGNS = """
-import asyncio, sys
+import asyncio, os, sys, traceback
+import bm25s, trueup.models.endpoint
 from trueup import Job, align
-policy, data, pool, out = sys.argv[1:]
-asyncio.run(align(Job(
-    policy=policy, writer="policy", judge="dynamic", data=data, demonstrations=pool, out=out,
-    calls=60, held_out=6, validation=4, max_tokens=64,
-)))
+
+policy, data, pool = sys.argv[1:]
+for out in map(str.strip, sys.stdin):
+    job = Job(
+        policy=policy, writer="policy", judge="dynamic", data=data, demonstrations=pool, out=out,
+        calls=60, held_out=6, validation=4, max_tokens=64,
+    )
+    life = os.fork()
+    if not life:
+        try:
+            asyncio.run(align(job))
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    print(life, flush=True)
+    print(os.waitstatus_to_exitcode(os.waitpid(life, 0)[1]), flush=True)
 """
+"""Loading libraries takes longer than the run: they are loaded once, and every life is a fork."""
 
 
 class Bookkeeper:
@@ -93,15 +108,43 @@ def _said(body: Body, drawn: int) -> str:
     return json.dumps({name: {"reason": "r", "score": 1 + drawn % 5} for name in names})
 
 
-async def _started(*arguments: str) -> asyncio.subprocess.Process:
-    return await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-c",
-        ALIGNS,
-        *arguments,
-        stdout=asyncio.subprocess.DEVNULL,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-    )
+class Lives:
+    """One process after another that runs the same job."""
+
+    def __init__(self, *arguments: str) -> None:
+        self._arguments = arguments
+
+    async def __aenter__(self) -> Lives:
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-c",
+            ALIGNS,
+            *self._arguments,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            env={
+                **os.environ,
+                "PYTHONPATH": os.pathsep.join(sys.path),
+                "OPENBLAS_NUM_THREADS": "1",  # threads would not survive a fork
+            },
+        )
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        await self._process.wait()
+
+    async def begin(self, folder: Path) -> int:
+        """Start one; its process's number."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{folder}\n".encode())
+        return await self.number()
+
+    async def number(self) -> int:
+        """The next number told: a process's, then what it ended with."""
+        assert self._process.stdout is not None
+        return int(await self._process.stdout.readline())
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="kills as POSIX does")
@@ -111,33 +154,32 @@ async def test_killed_twenty_times_the_same_prompt_and_nothing_paid_twice(tmp_pa
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
     async with FakeServer() as server:
         server.delay = 0.002
-        policy = f"endpoint:{server.url}/v1#fake"
+        async with Lives(f"endpoint:{server.url}/v1#fake", data, pool) as lives:
+            book = Bookkeeper(server)
+            await lives.begin(undisturbed)
+            assert await lives.number() == 0
+            needed = set(book.answered)
+            assert book.stored(undisturbed) == needed
+            assert len(book.answered) == len(needed) > 150
 
-        book = Bookkeeper(server)
-        process = await _started(policy, data, pool, str(undisturbed))
-        assert await process.wait() == 0
-        needed = set(book.answered)
-        assert book.stored(undisturbed) == needed
-        assert len(book.answered) == len(needed) > 150
+            book = Bookkeeper(server)
+            for moment in sorted(chance.sample(range(1, len(needed)), KILLS)):
+                book.stop_at = moment
+                book.due.clear()
+                life = await lives.begin(killed)
+                ended = asyncio.create_task(lives.number())
+                due = asyncio.create_task(book.due.wait())
+                await asyncio.wait([ended, due], return_when=asyncio.FIRST_COMPLETED)
+                assert not ended.done(), "it ended before its time"
+                await asyncio.sleep(chance.uniform(0, 0.01))
+                os.kill(life, signal.SIGKILL)
+                assert await ended == -signal.SIGKILL
+                book.settled |= book.stored(killed)
+            assert len(book.settled) > len(needed) / 2
 
-        book = Bookkeeper(server)
-        for moment in sorted(chance.sample(range(1, len(needed)), KILLS)):
-            book.stop_at = moment
-            book.due.clear()
-            process = await _started(policy, data, pool, str(killed))
-            ended = asyncio.create_task(process.wait())
-            due = asyncio.create_task(book.due.wait())
-            await asyncio.wait([ended, due], return_when=asyncio.FIRST_COMPLETED)
-            assert not ended.done(), "it ended before its time"
-            await asyncio.sleep(chance.uniform(0, 0.01))
-            process.kill()
-            assert await ended == -9
-            book.settled |= book.stored(killed)
-        assert len(book.settled) > len(needed) / 2
-
-        book.stop_at = sys.maxsize
-        process = await _started(policy, data, pool, str(killed))
-        assert await process.wait() == 0
+            book.stop_at = sys.maxsize
+            await lives.begin(killed)
+            assert await lives.number() == 0
 
     assert book.paid_twice == []
     assert set(book.answered) == book.stored(killed) == needed
