@@ -17,6 +17,7 @@ LEVELS = [
     {"prompt", "evaluation"},
     {"aligned", "tally"},
     {"job"},
+    {"gate"},
     {"plan"},
     {"estimate"},
     {"alignment", "judging"},

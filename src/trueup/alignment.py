@@ -29,10 +29,12 @@ from trueup import job as job_file
 from trueup.aligned import Aligned
 from trueup.errors import BudgetSpent, JudgeError, SettingsError, StoreError
 from trueup.estimate import estimate, shares
-from trueup.evaluation.comparison import Comparison, compare
+from trueup.evaluation.comparison import Comparison, compare, comparison_table
 from trueup.evaluation.evaluate import Progress
+from trueup.evaluation.guard import at_equal_length, rejudged, warnings
 from trueup.job import Job
 from trueup.judges.judge import Judge
+from trueup.judges.perplexity import FIT
 from trueup.loop import rounds
 from trueup.models.budgeted import Budget, Budgeted
 from trueup.models.model import Model
@@ -230,7 +232,8 @@ class _Running:
         aligned = self._aligned(found)
         self._folder.write_text(aligned_file.FILE, aligned.toml())
         comparison = await self._compared(report_on, aligned)
-        text = json.dumps(self._results(found, comparison), indent=1)
+        looked_at = await self._looked_at(report_on, comparison)
+        text = json.dumps(self._results(found, comparison) | looked_at, indent=1)
         self._folder.write_text(RESULTS, text + "\n")
         results = json.loads(text)
         self._folder.write_text(CHART, before_after(results))
@@ -249,7 +252,7 @@ class _Running:
         """The search's best prompt, whatever ended it."""
         plan = self._plan
         judge = tallied(plan.judge(models.get("judge")), self._tally)
-        if plan.job.judge == "likelihood" and plan.own_judge is None:
+        if plan.job.judge in ("likelihood", "perplexity") and plan.own_judge is None:
             await _probe(judge, plan)
         try:
             pool = await self._pool(models, judge)
@@ -330,6 +333,36 @@ class _Running:
             self._tell(Noticed(self._stopped))
         return comparison
 
+    async def _looked_at(
+        self, models: Mapping[str, Model], comparison: Comparison
+    ) -> dict[str, Any]:
+        """The gain from outside: under another judge, at equal length, and what speaks against."""
+        plan = self._plan
+        second, other = plan.report_judge(models.get("report_judge")), None
+        if second is not None:
+            judge = tallied(second, Tally())
+            before, after = comparison.before, comparison.after
+            other = Comparison(await rejudged(before, judge), await rejudged(after, judge))
+        said = warnings(comparison, other, plan.report_judge_shown)
+        for warning in said:
+            self._tell(Noticed(warning))
+        level = at_equal_length(comparison)
+        return {
+            "second_judge": None
+            if other is None
+            else {
+                "judge": plan.report_judge_shown,
+                "table": [
+                    row.to_dict()
+                    for row in comparison_table(other)
+                    if row.group in ("reward", "criterion")
+                ],
+            },
+            "at_equal_length": level.to_dict() if level else None,
+            "warnings": said,
+            "standing": plan.standing_told,
+        }
+
     def _results(self, found: Found, comparison: Comparison) -> dict[str, Any]:
         plan, ledger = self._plan, self._calls.ledger()
         after = {one.query: one.verdict.reward for one in comparison.after.results}
@@ -394,9 +427,12 @@ def summary(results: Mapping[str, Any]) -> str:
 async def _probe(judge: Judge, plan: Plan) -> None:
     """See that probabilities can be read at all, for the price of one reply's questions."""
     verdict = await judge(plan.search[0], "I do not know.")
-    if verdict.failed is not None:
+    failed = verdict.failed
+    if plan.job.judge == "perplexity" and FIT.name not in {one.criterion for one in verdict.scores}:
+        failed = "; ".join(one for one in verdict.dropped if one.startswith(FIT.name)) or failed
+    if failed is not None:
         raise JudgeError(
-            f"The judge cannot score by likelihood: {verdict.failed}. Choose --judge dynamic, or "
+            f"The judge cannot score by {plan.job.judge}: {failed}. Choose --judge dynamic, or "
             "another --judge-model."
         )
 

@@ -59,10 +59,24 @@ def align(
         str | None, typer.Option(help="Who proposes instructions: none, policy or a model.")
     ] = None,
     judge: Annotated[
-        str | None, typer.Option(help="Who scores: checks (code), dynamic or likelihood.")
+        str | None,
+        typer.Option(help="Who scores: checks (code), dynamic, likelihood or perplexity."),
     ] = None,
     judge_model: Annotated[
         str | None, typer.Option(help="The model that judges, where one does: policy or a model.")
+    ] = None,
+    calibration: Annotated[
+        str | None,
+        typer.Option(help="What `trueup judge` found out about the judge: its run's folder."),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Optimise against a judge known to be at chance.")
+    ] = False,
+    report_judge: Annotated[
+        str | None, typer.Option(help="Who else scores the held-out replies; see --judge.")
+    ] = None,
+    report_judge_model: Annotated[
+        str | None, typer.Option(help="The model of that judge: policy or a model.")
     ] = None,
     criteria: Annotated[
         str | None, typer.Option(help="A TOML file of criteria of your own.")
@@ -130,6 +144,10 @@ def align(
         "writer": writer,
         "judge": judge,
         "judge_model": judge_model,
+        "calibration": calibration,
+        "force": force or None,
+        "report_judge": report_judge,
+        "report_judge_model": report_judge_model,
         "criteria": criteria,
         "data": data,
         "column": column,

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from trueup.judges import likelihood
+from trueup.judges import likelihood, perplexity
 from trueup.judges.template import Template
 from trueup.models.budgeted import Budget
 from trueup.plan import Plan, is_remote
@@ -66,6 +66,7 @@ def estimate(plan: Plan) -> tuple[Expected, ...]:
         *_judge(plan, "search", replies, searched),
         _policy(plan, "held-out", reported),
         *_judge(plan, "held-out", reported, len(plan.held_out)),
+        *_report_judge(plan, reported),
     ]
     return tuple(row for row in rows if row.calls)
 
@@ -122,16 +123,32 @@ def _writer(plan: Plan, replies: int) -> list[Expected]:
 def _judge(plan: Plan, part: str, replies: int, queries: int) -> list[Expected]:
     if "judge" not in plan.models:
         return []
+    asked = sum(one.check is None for one in plan.criteria)
+    return [_judged(plan, "judge", str(plan.job.judge), part, replies, queries, asked)]
+
+
+def _report_judge(plan: Plan, replies: int) -> list[Expected]:
+    if "report_judge" not in plan.models:
+        return []
+    kind = str(plan.job.report_judge)
+    return [_judged(plan, "report_judge", kind, "held-out", replies, replies // 2, 1)]
+
+
+def _judged(
+    plan: Plan, role: str, kind: str, part: str, replies: int, queries: int, asked: int
+) -> Expected:
     read = _mean_tokens([one.text for one in plan.search]) + plan.sampling.max_tokens
-    if plan.job.judge == "likelihood":
-        asked = sum(one.check is None for one in plan.criteria) * _phrasings()
+    if kind == "likelihood":
         wanted, written = QUESTION
-        return [_expected(plan, "judge", part, replies * asked, wanted + read, written)]
+        return _expected(plan, role, part, replies * asked * _phrasings(), wanted + read, written)
+    if kind == "perplexity":
+        said = min(perplexity.TOKENS, plan.sampling.max_tokens)
+        return _expected(plan, role, part, 2 * replies, read, said)
     wanted, written = SELECTION
     scored, reasons = SCORING
     tokens_in = (queries * (wanted + read) + replies * (scored + read)) // (queries + replies)
     tokens_out = (queries * written + replies * reasons) // (queries + replies)
-    return [_expected(plan, "judge", part, queries + replies, tokens_in, tokens_out)]
+    return _expected(plan, role, part, queries + replies, tokens_in, tokens_out)
 
 
 def _phrasings() -> int:

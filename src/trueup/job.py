@@ -39,13 +39,15 @@ REPLY = 256
 PUBLISHED_REPLY = 2048
 """arXiv 2411.08733, code."""
 
-JudgeKind = Literal["checks", "dynamic", "likelihood"]
+JudgeKind = Literal["checks", "dynamic", "likelihood", "perplexity"]
 Count = Annotated[int, Field(ge=1)]
 Price = Annotated[tuple[float, float], Field(description="USD per million tokens in, and out")]
 _SECRET = re.compile(r"//[^/#]*@|[?&][\w-]*(key|token|secret|password|sig)[\w-]*=", re.IGNORECASE)
 _NOT_IN_NAME = frozenset(
     {"out", "budget_calls", "budget_tokens", "budget_usd", "budget_minutes", "prices"}
 )
+_IN_NAME_IF_SET = frozenset({"calibration", "force", "report_judge", "report_judge_model"})
+"""So that a job which says nothing of them is called what it was called before they were there."""
 
 
 class Job(BaseModel):
@@ -61,9 +63,17 @@ class Job(BaseModel):
     is embedded, which is too small to write them, and else the policy."""
     judge: JudgeKind | None = None
     """Who scores: code checks (by default where the policy is embedded), criteria that a model
-    chooses and scores, or token probabilities."""
+    chooses and scores, the probability of Yes, or how much likelier the query makes the reply."""
     judge_model: str | None = None
     """The model that judges, where one does: "policy" by default."""
+    calibration: str | None = None
+    """What `trueup judge` found out about the judge: its run's folder. By default what is known."""
+    force: bool = False
+    """Optimise against a judge that is known to be at chance."""
+    report_judge: JudgeKind | None = None
+    """Who else scores the held-out replies: code checks by default, where a model judges."""
+    report_judge_model: str | None = None
+    """The model of that judge, where it is one: "policy" by default."""
     criteria: str | None = None
     """A TOML file of your own criteria, in addition to the pool."""
     embedder: str | None = None
@@ -191,6 +201,7 @@ class Job(BaseModel):
                 "writer": self.policy if writer == "policy" else writer,
                 "judge": judge,
                 "judge_model": self._judge_model(judge),
+                "report_judge_model": self._reporting_model(),
                 "calls": self.calls or (None if self.published else 300),
                 "k": self.k if self.k is not None else 2 if self.published else 0,
                 "max_tokens": self.max_tokens or reply,
@@ -202,6 +213,12 @@ class Job(BaseModel):
             }
         )
 
+    def _reporting_model(self) -> str | None:
+        if self.report_judge in (None, "checks"):
+            return None
+        given = self.report_judge_model
+        return self.policy if given in (None, "policy") else given
+
     def _judge_model(self, judge: str) -> str | None:
         if judge == "checks":
             return None
@@ -211,6 +228,7 @@ class Job(BaseModel):
     def name(self) -> str:
         """What the run is called: the same for the same settled job, budgets and folder aside."""
         fields = self.settled().model_dump(mode="json", exclude=set(_NOT_IN_NAME))
+        fields = {key: one for key, one in fields.items() if one or key not in _IN_NAME_IF_SET}
         text = json.dumps(fields, sort_keys=True, ensure_ascii=False)
         digest = hashlib.sha256(f"trueup/job/1\n{text}".encode("utf-8", "surrogatepass"))
         return f"align-{digest.hexdigest()[:8]}"

@@ -23,12 +23,15 @@ from urllib.parse import urlsplit
 from trueup.data import leaks, read_demonstrations, read_queries, split, without_duplicates
 from trueup.data.likeness import WordIndex, query_text, words
 from trueup.errors import DataError, SettingsError
+from trueup.gate import gated
 from trueup.job import Job
 from trueup.judges.checks import Relevance, Repetition, Safety
 from trueup.judges.criteria import POOL, Criterion, load_criteria
 from trueup.judges.dynamic import Checks, Dynamic
 from trueup.judges.judge import Judge
 from trueup.judges.likelihood import OVERALL, Likelihood
+from trueup.judges.perplexity import FIT, Perplexity
+from trueup.judges.standing import Calibrated, Standing
 from trueup.models.budgeted import Price
 from trueup.models.model import Model
 from trueup.models.named import open_model
@@ -80,6 +83,10 @@ class Plan:
     """A judge given in Python instead of by name."""
     notes: tuple[str, ...] = ()
     """What was left out of the data, and why."""
+    standing: Standing | None = None
+    """What is known of the judge."""
+    standing_told: str = ""
+    """The same in a sentence, and what was done about it."""
 
     @property
     def base(self) -> Prompt:
@@ -105,14 +112,30 @@ class Plan:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def judge(self, model: Model | None) -> Judge:
-        """The job's judge, asking `model` where it asks one."""
+        """The job's judge, asking `model` where it asks one, its scores read as they are worth."""
         if self.own_judge is not None:
             return self.own_judge
-        if self.job.judge == "checks" or model is None:
-            return Checks(self.criteria)
-        if self.job.judge == "dynamic":
-            return Dynamic(model, self.criteria)
-        return Likelihood(model, self.criteria)
+        judge = _judge(str(self.job.judge), self.criteria, model)
+        if self.standing is None or model is None or self.job.judge == "dynamic":
+            return judge
+        by_model = {OVERALL.name, FIT.name}
+        keep = [one.name for one in self.criteria if one.name not in by_model]
+        return Calibrated(judge, self.standing, keep=keep)
+
+    def report_judge(self, model: Model | None) -> Judge | None:
+        """Who else looks at the held-out replies; None where the search had nothing but code."""
+        kind = self.job.report_judge
+        if kind is None:
+            if self.own_judge is None and self.job.judge == "checks":
+                return None
+            kind = "checks"
+        return _judge(kind, _criteria_of(kind), model)
+
+    @property
+    def report_judge_shown(self) -> str:
+        """Who that is."""
+        kind = self.job.report_judge or "checks"
+        return "the code checks" if kind == "checks" else f"{self.job.report_judge_model} ({kind})"
 
     @property
     def judge_shown(self) -> str:
@@ -129,7 +152,10 @@ class Plan:
         how = {
             "dynamic": "chooses criteria for each query and scores them with reasons",
             "likelihood": "is read by the probability it gives to Yes",
+            "perplexity": "is read by how much likelier the query makes the reply",
         }[str(self.job.judge)]
+        if "judge" not in self.models:
+            return f"code checks ({by_code}). {self.job.judge_model} {how}. {self.standing_told}"
         also = (
             f" Code checks ({by_code}) count beside it."
             if by_code
@@ -137,7 +163,8 @@ class Plan:
         )
         own = self.job.judge_model == self.job.policy
         same = " It is the policy itself: take its scores as its own opinion." if own else ""
-        return f"{self.job.judge_model} {how}.{also}{same}"
+        known = f" {self.standing_told}" if self.standing_told else ""
+        return f"{self.job.judge_model} {how}.{also}{same}{known}"
 
     @property
     def remedies(self) -> dict[str, tuple[str, ...]]:
@@ -194,18 +221,24 @@ def prepare(
             f"{job.data} leaves {len(search)} queries to search on, and {needed} are needed: "
             "give more queries, or hold out fewer (--held-out)."
         )
+    opened = _opened(job, models or {}, judge)
+    gate = gated(job, criteria, opened["judge"].identity if "judge" in opened else None)
+    if not any(one.check is None for one in gate.criteria) and judge is None:
+        opened = {role: model for role, model in opened.items() if role != "judge"}
     return Plan(
         job=job,
-        models=_opened(job, models or {}, judge),
+        models=opened,
         search=search,
         validation=validation,
         held_out=held_out,
         pool=pool,
         start=_start(job, pool),
         settings=settings,
-        criteria=criteria,
+        criteria=gate.criteria,
         own_judge=judge,
         notes=(*notes, *left_out),
+        standing=gate.standing,
+        standing_told=gate.told,
     )
 
 
@@ -242,6 +275,26 @@ def _settings(job: Job) -> Settings:
     )
 
 
+def _judge(kind: str, criteria: Sequence[Criterion], model: Model | None) -> Judge:
+    """A judge by its name. One whose model is not asked judges by code alone."""
+    if kind == "checks" or model is None:
+        return Checks([one for one in criteria if one.check is not None])
+    if kind == "dynamic":
+        return Dynamic(model, criteria)
+    if kind == "likelihood":
+        return Likelihood(model, criteria)
+    fit = replace(FIT, check=Perplexity(model).check)
+    return Checks([fit if one.name == FIT.name else one for one in criteria])
+
+
+def _criteria_of(kind: str) -> tuple[Criterion, ...]:
+    """What a judge that only reports scores: a model's opinion alone, or code alone."""
+    alone = {"likelihood": (OVERALL,), "perplexity": (FIT,), "dynamic": POOL}
+    return alone.get(kind) or tuple(
+        Criterion(check.name, good=_GOOD[check.name], check=check, always=True) for check in CHECKS
+    )
+
+
 def _criteria(job: Job) -> tuple[Criterion, ...]:
     """What the judge scores; published DRPO's fourteen stand alone."""
     own = load_criteria(job.criteria) if job.criteria else ()
@@ -258,6 +311,8 @@ def _criteria(job: Job) -> tuple[Criterion, ...]:
         return (*by_code, *own)
     if job.judge == "likelihood":
         return (OVERALL, *by_code, *own)
+    if job.judge == "perplexity":
+        return (FIT, *by_code, *(one for one in own if one.check is not None))
     if job.published:
         return (*POOL, *own)
     # The pool has a criterion called Safety, which reads the reply; the check reads the outcome.
@@ -365,6 +420,8 @@ def _opened(job: Job, given: Mapping[str, Model], judge: Judge | None) -> dict[s
         names["writer"] = str(job.writer)
     if job.judge_model is not None and judge is None:
         names["judge"] = job.judge_model
+    if job.report_judge_model is not None:
+        names["report_judge"] = job.report_judge_model
     if job.embedder is not None:
         names["embedder"] = job.embedder
     models: dict[str, Model] = {}

@@ -124,11 +124,25 @@ class Screen:
         self.say()
         self.say(str(outcome.results["summary"]), "bold")
         self.say(f"Judge: {outcome.results['judge']}")
+        self.looked_at(outcome.results)
         if outcome.results.get("stopped"):
             self.say(f"Stopped early: {outcome.results['stopped']}", "yellow")
         self.say()
         self.say(f"The report is {outcome.folder / 'report.md'}; talk to the aligned model with")
         self.say(f"  trueup chat {outcome.folder}")
+
+    def looked_at(self, results: Mapping[str, Any]) -> None:
+        """The gain under another judge and at equal length, and what speaks against it."""
+        second = results.get("second_judge") or {"judge": "", "table": ()}
+        for row in second["table"]:
+            if row["group"] == "reward":
+                gap = interval(row["difference"], row["unit"], signed=True)
+                self.say(f"Reward gained under {second['judge']}: {gap}")
+        if results.get("at_equal_length"):
+            level = interval(results["at_equal_length"], "score", signed=True)
+            self.say(f"Reward gained at equal length: {level}")
+        for warning in results.get("warnings", ()):
+            self.say(f"Warning: {warning}", "yellow")
 
     def comparison(
         self, rows: Sequence[Mapping[str, Any]], groups: Iterable[str] = SHOWN_GROUPS

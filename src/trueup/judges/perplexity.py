@@ -26,7 +26,8 @@ import math
 from dataclasses import dataclass
 
 from trueup.errors import JudgeError, ModelError, ModelUnavailable
-from trueup.judges.ask import Failure
+from trueup.judges.ask import Failure, Unreadable
+from trueup.judges.criteria import Criterion
 from trueup.judges.once import Once
 from trueup.models.model import Model
 from trueup.types import (
@@ -43,6 +44,10 @@ from trueup.types import (
 
 TOKENS = 64
 """Of a reply that are read. Most of what the query decides is decided early."""
+
+
+FIT = Criterion("Fit", good="is a reply to this query and not to any", always=True)
+"""What relative perplexity scores."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +69,7 @@ class Surprise:
 class Perplexity:
     """Scores replies by how much likelier the query made them. A `Judge`."""
 
-    def __init__(self, model: Model, *, tokens: int = TOKENS, name: str = "Fit") -> None:
+    def __init__(self, model: Model, *, tokens: int = TOKENS, name: str = FIT.name) -> None:
         """Raises `JudgeError` for no tokens."""
         if tokens < 1:
             raise JudgeError(f"{tokens} tokens of a reply say nothing; read 1 or more.")
@@ -85,6 +90,13 @@ class Perplexity:
             f"{found.tokens} tokens"
         )
         return Verdict((Score(self._name, value, told),))
+
+    async def check(self, query: Query, reply: str) -> Score:
+        """The same as a criterion's check, for a judge of several. Raises `Unreadable`."""
+        verdict = await self(query, reply)
+        if verdict.failed is not None:
+            raise Unreadable(verdict.failed)
+        return verdict.scores[0]
 
     async def read(self, query: Query, reply: str) -> Surprise | Failure:
         """What the reply's tokens cost with and without the query."""
