@@ -14,7 +14,7 @@ Arms
     ours      the default search on the bundled queries and pool
     random    as many policy calls on random prompts from the same material: a line and four
               demonstrations each, measured on 16 queries, the best kept
-    taught    the default search on queries of the held-out queries' sources (their other half), whose
+    taught    the default search on queries of the same sources (their other half), whose
               demonstrations may join the pool
 
 Every reply is kept in `benchmarks/.cache`, so a second run costs nothing. Writes
@@ -51,12 +51,12 @@ from trueup.models.embedded import Embedded
 from trueup.models.model import Model
 from trueup.models.remembered import Remembered
 from trueup.plan import Plan, prepare
-from trueup.prompt.candidates import Candidate, Measurement, balanced
+from trueup.prompt.candidates import balanced
 from trueup.prompt.drpo import Drpo, Found
 from trueup.prompt.prompt import Prompt, Prompted
 from trueup.prompt.retrieval import Retrieval
 from trueup.store.calls import Calls
-from trueup.types import Demonstration, Message, Query, Request
+from trueup.types import Query
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "balanced_safety.json"

@@ -1,4 +1,4 @@
-"""Measures whether intervals and tests keep their promises; writes `results/statistics.json`.
+"""Measures whether intervals and tests keep their promises; writes `results/intervals.json`.
 
     python benchmarks/intervals.py [--quick]
 
@@ -29,14 +29,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-HERE = Path(__file__).resolve().parent
-# Run by path, this file's folder comes first and would hide the standard library's `statistics`.
-sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != HERE]
-sys.path.insert(0, str(HERE.parent / "src"))
-
-from trueup.evaluation.formulas import student_quantile  # noqa: E402
-from trueup.evaluation.sequential import ConfidenceSequence  # noqa: E402
-from trueup.evaluation.statistics import (  # noqa: E402
+from trueup.evaluation.formulas import student_quantile
+from trueup.evaluation.sequential import ConfidenceSequence
+from trueup.evaluation.statistics import (
     Interval,
     bootstrap_interval,
     mean_interval,
@@ -386,7 +381,7 @@ def main() -> None:
     }
     results["targets"] = targets(results)
     results["seconds"] = round(time.perf_counter() - started, 1)
-    path = HERE / "results" / "statistics.json"
+    path = Path(__file__).resolve().parent / "results" / "intervals.json"
     if not quick:
         path.parent.mkdir(exist_ok=True)
         path.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -8,7 +8,7 @@ A missing value (None or NaN: a judgement that failed) is left out, in pairs whe
 and counted; it is never a zero. Nothing to say is None, not a number.
 
 Which interval is chosen by what the values look like, because no one interval holds its 95% on
-all of them; `benchmarks/statistics.py` measures each where it is used:
+all of them; `benchmarks/intervals.py` measures each where it is used:
 
     yes or no             Wilson's score interval (1927)
     yes or no, strata     adjusted Wald: Agresti and Caffo's pseudo-counts (2000)
