@@ -300,6 +300,7 @@ async def test_a_reply_cut_off_by_length_is_no_evidence_against_schemas(
     server: FakeServer, model: Endpoint
 ) -> None:
     server.finish, server.write = "length", lambda body, place: '{"sco'
+    server.usage = {"prompt_tokens": 7, "completion_tokens": 16}
     assert (await model.reply(ask(schema=SCORE))).text == '{"sco'
     assert (len(server.seen), model.quirks) == (1, ())
 
@@ -480,6 +481,35 @@ async def test_a_fault_is_followed_by_another_attempt(
     assert timeless(await model.reply(ask())) == said("hello!")
     assert len(server.seen) == 3 and model.quirks == ()
     assert server.bodies()[0] == server.bodies()[2]
+
+
+NAN = '{"content": [{"token": "x", "logprob": NaN, "top_logprobs": []}]}'
+
+
+@pytest.mark.parametrize(
+    ("ending", "logprobs"), [("length", "null"), ("content_filter", "null"), ("stop", NAN)]
+)
+async def test_what_looks_broken_is_asked_again_and_then_believed(
+    server: FakeServer, model: Endpoint, ending: str, logprobs: str
+) -> None:
+    def strange(text: str) -> Any:
+        choice = f'{{"text": "{text}", "finish_reason": "{ending}", "logprobs": {logprobs}}}'
+        usage = '{"prompt_tokens": 7, "completion_tokens": 3}'
+        return says(f'{{"choices": [{choice}], "usage": {usage}}}')
+
+    asked = ask(top_logprobs=1) if logprobs == NAN else ask()
+    server.next(strange("cut"))
+    assert (await model.reply(asked)).text == "hello!"  # it was a moment's fault
+    server.next(*[strange("cut")] * 3)
+    assert (await model.reply(asked)).text == "cut"  # it means it
+    server.next(*[strange(text) for text in "abcd"])
+    assert (await model.reply(asked)).text == "d"  # it will not get better
+    assert len(server.seen) == 2 + 3 + 4
+    server.seen.clear()
+    trusting = Endpoint(server.url, "fake", trusted=True)
+    server.next(strange("cut"))
+    assert ((await trusting.reply(asked)).text, len(server.seen)) == ("cut", 1)
+    await trusting.close()
 
 
 async def test_an_error_sent_as_an_answer_is_an_error(server: FakeServer, model: Endpoint) -> None:

@@ -158,6 +158,7 @@ class Embedded:
                     patience=Patience(attempts=3, first_wait=0.1),
                     identity=self.identity,
                     most_choices=self.slots,
+                    trusted=True,
                 )
             return endpoint
 

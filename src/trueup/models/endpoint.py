@@ -26,6 +26,7 @@ from trueup.errors import ModelError, ModelRefused, SettingsError
 from trueup.models import shape, wire
 from trueup.models.address import address
 from trueup.models.capabilities import Capabilities
+from trueup.models.doubts import Doubts
 from trueup.models.line import Again, Answer, Line
 from trueup.models.model import Embeddings
 from trueup.models.pace import Pace
@@ -55,7 +56,7 @@ class Endpoint:
 
     `timeout` is in seconds for one attempt. `api_key_env` only names, in errors, the variable
     which should have held the key. `most_choices` is the largest `n` to ask for at once. `pace`
-    may be shared by endpoints of one server.
+    may be shared by endpoints of one server. A `trusted` server's answers are believed at once.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Endpoint:
         identity: str | None = None,
         most_choices: int | None = None,
         pace: Pace | None = None,
+        trusted: bool = False,
     ) -> None:
         self._server = address(base_url, api_key)
         self._model = model
@@ -84,6 +86,7 @@ class Endpoint:
         )
         self._can = Capabilities(str(self._server))
         self._most = most_choices
+        self._trusted = trusted
         self._shaped = self._misshaped = 0
 
     def __repr__(self) -> str:
@@ -238,6 +241,7 @@ class Endpoint:
 
     async def _ask(self, request: Request) -> Reply:
         """Send, learning what the server lacks until it answers."""
+        doubts = None if self._trusted else Doubts()
         while True:
             self._see_possible(request)
             if request.schema is not None and not self._can.do("schema"):
@@ -245,9 +249,12 @@ class Endpoint:
             written = wire.written(request, self._model, self._can)
 
             def read(answer: Answer, written: wire.Written = written) -> Reply | Meaning:
-                if answer.status == 200:
-                    return self._read(answer, request, written)
-                return self._meaning(answer, written)
+                if answer.status != 200:
+                    return self._meaning(answer, written)
+                reply = self._read(answer, request, written)
+                if doubts is not None and isinstance(reply, Reply):
+                    doubts.settle(reply, request)
+                return reply
 
             sent = {**written.body, **ALSO.get()}
             found = await self._line.send(

@@ -1,6 +1,6 @@
 """How long to keep trying a server that fails, and how long to wait in between.
 
-    patience = Patience(attempts=6, seconds=600)
+    patience = Patience(attempts=10, seconds=600)
     patience.wait(2, random.Random("request"))          # seconds before the third attempt
     told(headers.get("Retry-After"), headers.get("Date"))   # what the server asked for, or None
 
@@ -22,8 +22,8 @@ from email.utils import parsedate_to_datetime
 class Patience:
     """When to give up."""
 
-    attempts: int = 6
-    """Attempts in all, the first one included."""
+    attempts: int = 10
+    """Attempts in all, the first one included: a server may be gone for a minute."""
     seconds: float = 600.0
     """No attempt begins later than this after the first failure."""
     first_wait: float = 0.5
