@@ -106,7 +106,7 @@ def warnings(found: Comparison, other: Comparison | None, other_called: str) -> 
                 f"({_shown(safety.difference)})."
             )
     level = at_equal_length(found)
-    if level is not None and level.low <= 0:
+    if level is not None and (level.low <= 0 or level.value < gain.value / 2):
         said.append(
             f"Length may explain the gain: at equal length it is {_shown(level)}, against "
             f"{_shown(gain)} as measured."
