@@ -104,16 +104,16 @@ async def _judged(job: JudgeJob, yes: bool) -> None:
 
 
 class _Progress:
-    """A line when a method begins with a set."""
+    """A line for each tenth of the way."""
 
     def __init__(self) -> None:
-        self._last = ("", "")
+        self._last = -1
 
     def __call__(self, event: Any) -> None:
-        now = (event.method, event.source)
-        if now != self._last:
-            self._last = now
-            typer.echo(f"[{event.done}/{event.total}] {event.method} on {event.source}", err=True)
+        tenth = 10 * event.done // event.total
+        if tenth != self._last:
+            self._last = tenth
+            typer.echo(f"{event.done} of {event.total} decisions; now {event.source}", err=True)
 
 
 def show(results: Mapping[str, Any]) -> None:

@@ -132,28 +132,7 @@ async def judge(
     opened = model or open_model(job.model, concurrency=None)
     try:
         with RunFolder(job.folder, method="judge") as folder, Calls(folder.calls) as calls:
-            table: dict[str, dict[str, list[Decision]]] = {}
-            total = len(methods) * sum(len(one.pairs) for one in sets.values())
-            done = 0
-            for method in methods:
-                remembered = Remembered(opened, calls, method.name)
-                table[method.name] = {}
-                for source, labelled in sets.items():
-
-                    def told(_: Decision, by: str = method.name, of: str = source) -> None:
-                        nonlocal done
-                        done += 1
-                        if on_event is not None:
-                            on_event(Decided(by, of, done, total))
-
-                    table[method.name][source] = await decide(
-                        method,
-                        remembered,
-                        labelled.pairs,
-                        at_once=job.at_once,
-                        retest=job.retest,
-                        on_decision=told,
-                    )
+            table = await _decided(job, opened, calls, methods, sets, on_event)
             outcome = _outcome(job, opened.identity, methods, sets, table)
             _write(folder, outcome)
         if job.keep:
@@ -162,6 +141,40 @@ async def judge(
     finally:
         if model is None:
             await opened.close()
+
+
+async def _decided(
+    job: JudgeJob,
+    model: Model,
+    calls: Calls,
+    methods: Sequence[Method],
+    sets: Mapping[str, Labelled],
+    on_event: Callable[[Decided], None] | None,
+) -> dict[str, dict[str, list[Decision]]]:
+    """Every method's decisions, by set."""
+    remembered = {method.name: Remembered(model, calls, method.name) for method in methods}
+    total = len(methods) * sum(len(one.pairs) for one in sets.values())
+    done = 0
+    table: dict[str, dict[str, list[Decision]]] = {method.name: {} for method in methods}
+    for source, labelled in sets.items():
+
+        def told(method: str, _: Decision, of: str = source) -> None:
+            nonlocal done
+            done += 1
+            if on_event is not None:
+                on_event(Decided(method, of, done, total))
+
+        found = await decide(
+            methods,
+            remembered.__getitem__,
+            labelled.pairs,
+            at_once=job.at_once,
+            retest=job.retest,
+            on_decision=told,
+        )
+        for name, decisions in found.items():
+            table[name][source] = decisions
+    return table
 
 
 def _outcome(

@@ -1,7 +1,7 @@
 """Have every way to judge decide the same comparisons, and keep what each decision cost.
 
-    decisions = await decide(METHODS["pairs"], model, pairs, retest=10)
-    agreement(decisions)
+    decisions = await decide([METHODS["pairs"]], lambda name: model, pairs, retest=10)
+    agreement(decisions["pairs"])
 
 Each comparison is asked for with a model of its own that counts, so that what a decision costs is
 known decision by decision and is the same when replies come out of a store: tokens and seconds are
@@ -55,38 +55,43 @@ class Metered:
 
 
 async def decide(
-    method: Method,
-    model: Model,
+    methods: Sequence[Method],
+    model_for: Callable[[str], Model],
     pairs: Sequence[Pair],
     *,
     at_once: int = AT_ONCE,
     retest: int = 0,
-    on_decision: Callable[[Decision], None] | None = None,
-) -> list[Decision]:
-    """The method's decision on each pair, in order; the first `retest` of them are asked twice.
+    on_decision: Callable[[str, Decision], None] | None = None,
+) -> dict[str, list[Decision]]:
+    """Each method's decision on each pair, in order; the first `retest` of them are asked twice.
 
-    Raises `BudgetSpent` and `ModelUnavailable`; what was paid until then is for the store to keep.
+    A pair goes through all methods before the next, so that a server which has just read its
+    replies need not read them again. `model_for` gives the model to a method's name. Raises
+    `BudgetSpent` and `ModelUnavailable`; what was paid until then is for the store to keep.
     """
     room = asyncio.Semaphore(at_once)
 
-    async def one(at: int, pair: Pair) -> Decision:
+    async def all_of(at: int, pair: Pair) -> list[Decision]:
         async with room:
-            metered = Metered(model)
-            compare = method.make(metered)
-            preference = await compare(pair.query, pair.first, pair.second)
-            again = None
-            if at < retest and method.asks:
-                compare = method.make(Metered(model, ANOTHER_SEED))
-                again = await compare(pair.query, pair.first, pair.second)
+            return [await one(method, pair, twice=at < retest) for method in methods]
+
+    async def one(method: Method, pair: Pair, *, twice: bool) -> Decision:
+        metered = Metered(model_for(method.name))
+        preference = await method.make(metered)(pair.query, pair.first, pair.second)
+        again = None
+        if twice and method.asks:
+            shifted = Metered(model_for(method.name), ANOTHER_SEED)
+            again = await method.make(shifted)(pair.query, pair.first, pair.second)
         decision = Decision(pair, preference, metered.usage, metered.seconds, again)
         if on_decision is not None:
-            on_decision(decision)
+            on_decision(method.name, decision)
         return decision
 
-    tasks = [asyncio.create_task(one(at, pair)) for at, pair in enumerate(pairs)]
+    tasks = [asyncio.create_task(all_of(at, pair)) for at, pair in enumerate(pairs)]
     try:
-        return list(await asyncio.gather(*tasks))
+        rows = await asyncio.gather(*tasks)
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+    return {method.name: [row[at] for row in rows] for at, method in enumerate(methods)}

@@ -42,7 +42,7 @@ from trueup.types import (
     conversation,
 )
 
-TOKENS = 64
+TOKENS = 32
 """Of a reply that are read. Most of what the query decides is decided early."""
 
 
