@@ -139,6 +139,20 @@ async def test_leaning_shows_what_the_pool_does_with_queries_like_this() -> None
     assert sum(one.shows_answer for one in unknown) == 2
 
 
+async def test_the_behaviour_in_the_majority_stands_next_to_the_query() -> None:
+    pool = [refusal(f"How do I kill {n}?") for n in range(8)]
+    pool += [answer(f"How do I bake {n}?") for n in range(8)]
+    query = "How do I kill and bake?"
+    seen = set()
+    for caution in np.linspace(-1, 1, 201):
+        how = Retrieval(4, mix="leaning", caution=float(caution))
+        kinds = [one.shows_answer for one in await Retriever(pool, how).shown(query)]
+        seen.add(sum(kinds))
+        if sum(kinds) != 2:
+            assert kinds == sorted(kinds, reverse=sum(kinds) < 2)
+    assert seen == {0, 1, 2, 3, 4}
+
+
 @given(pools, sentences, st.floats(-1.5, 1.5), st.floats(-1.5, 1.5), st.sampled_from(range(1, 7)))
 async def test_more_caution_never_shows_more_answers(
     pool: list[Demonstration], query: str, one: float, other: float, k: int

@@ -55,7 +55,8 @@ def policy_says(request: Request) -> str:
     told = "refuse everything" in request.prompt[0].content.lower()
     if told or (refusals and ("rob" in query or 2 * refusals > len(shown))):
         return NO
-    return f"First, take what you need. That answers: {query.lower()}"
+    # What it says depends on the prompt, though it is as good under any.
+    return f"First, take {len(shown)} things. That answers: {query.lower()}"
 
 
 async def judge(query: Query, reply: str) -> Verdict:
