@@ -13,10 +13,12 @@ from __future__ import annotations
 
 from base64 import b64encode
 from dataclasses import dataclass, field
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from trueup.errors import SettingsError
 
+SHORTEST_KEY = 8
+"""Letters: what is shorter is no key, and may stand in a reply by chance."""
 _STEPS = ("/chat/completions", "/completions", "/embeddings", "/models")
 
 
@@ -44,6 +46,14 @@ class Address:
             text = text.replace(secret, "[key]")
         return text
 
+    def without_key(self, raw: bytes) -> bytes:
+        """An answer's bytes without the key: what comes back is stored."""
+        for secret in self.secrets:
+            # A query is part of what is asked and may be a word like any other.
+            if len(secret) >= SHORTEST_KEY and secret != self.query[1:]:
+                raw = raw.replace(secret.encode(), b"[key]")
+        return raw
+
 
 def address(base_url: str, api_key: str | None = None) -> Address:
     """Read a base URL as people write it. Raises `SettingsError`."""
@@ -65,8 +75,16 @@ def address(base_url: str, api_key: str | None = None) -> Address:
         base=urlunsplit((parts.scheme, host.lower(), path or "/v1", "", "")),
         query=f"?{parts.query}" if parts.query else "",
         authorization=_authorization(key, login),
-        secrets=tuple(secret for secret in (key, login.partition(":")[2], parts.query) if secret),
+        secrets=_secrets(key, login, parts.query),
     )
+
+
+def _secrets(key: str, login: str, query: str) -> tuple[str, ...]:
+    """All forms in which what lets us in may be quoted, the longest first."""
+    password = login.partition(":")[2]
+    coded = b64encode(login.encode()).decode() if login else ""
+    found = {key, password, quote(password, safe=""), coded, query}
+    return tuple(sorted(found - {""}, key=lambda one: (-len(one), one)))
 
 
 def _authorization(key: str, login: str) -> str | None:

@@ -137,7 +137,7 @@ class Line:
                 data=sent,
                 allow_redirects=False,
             ) as answer:
-                raw = await _body(answer)
+                raw = self._server.without_key(await _body(answer))
                 seconds = time.perf_counter() - started
                 if 300 <= answer.status < 400:
                     raise self._redirected(answer.headers.get("Location", ""))
