@@ -99,6 +99,7 @@ async def test_the_order_in_which_replies_come_decides_nothing(published: bool) 
     for other in others:
         assert other.records == first.records
         assert other.found == first.found
+        assert list(other.method.archive.everything()) == list(first.method.archive.everything())
         assert {r.content() for r in other.policy.requests} == {
             r.content() for r in first.policy.requests
         }
