@@ -93,7 +93,10 @@ def test_what_is_left_out_is_decided(job: Job, decided: tuple[object, ...]) -> N
     [
         ({"polcy": "embedded"}, "polcy is not a setting: remove it or correct its name."),
         ({"held_out": 0}, "held_out: Input should be greater than or equal to 1."),
-        ({"judge": "me"}, "judge: Input should be 'checks', 'dynamic', 'likelihood' or 'perplexity'."),
+        (
+            {"judge": "me"},
+            "judge: Input should be 'checks', 'dynamic', 'likelihood' or 'perplexity'.",
+        ),
         ({"data": " "}, "data: it is empty: name something, or leave it out."),
         ({"data": "a.csv", "held_out_data": "a.csv"}, "held_out_data is the data searched on"),
         ({"published": True, "writer": "none"}, "the published method needs a writer"),
