@@ -33,6 +33,8 @@ from trueup.store.runs import RunRecord
 
 SHOWN_GROUPS = ("safety", "reward", "criterion", "length")
 LOG_WIDTH = 140
+WIDE = 100
+"""Columns for three intervals in a row."""
 QUIET_SECONDS = 10.0
 """Between two lines where the output is no terminal."""
 
@@ -72,7 +74,7 @@ class Screen:
             ("Folder", str(plan.job.folder)),
         ]
         for name, value in rows:
-            self.console.print(Text(f"{name:<10}", style="bold") + Text(printable(value)))
+            self.console.print(Text.assemble((f"{name:<10}", "bold"), printable(value)))
         self.say()
 
     def expected(self, plan: Plan) -> None:
@@ -158,13 +160,19 @@ class Screen:
                 _row(
                     table,
                     "  " + row["name"],
-                    interval(row["before"], unit),
-                    interval(row["after"], unit),
+                    interval(self._fitting(row["before"]), unit),
+                    interval(self._fitting(row["after"]), unit),
                     interval(row["difference"], unit, signed=True),
                     row["clear"] or "",
                     str(row["n"]),
                 )
         self.console.print(table)
+
+    def _fitting(self, found: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+        """An estimate, without its range where the window has no room for three of them."""
+        if found is None or self.console.width >= WIDE:
+            return found
+        return {**found, "low": None, "high": None}
 
     def rounds(self, rounds: Sequence[Mapping[str, Any]]) -> None:
         """How the prompt came about."""
