@@ -172,3 +172,31 @@ def test_a_killed_run_goes_on_and_pays_nothing_twice(tmp_path: Path) -> None:
     assert len(before) < len(set(paid))
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     assert results["methods"]["pairs"]["all"]["agreement"]["n"] == 40
+
+
+def test_the_command_prints_the_table_and_the_advice_and_shows_them_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from tests.playing import served
+    from trueup.cli import app
+
+    def logprobs(body: dict[str, Any]) -> object:
+        prompt = "\n".join(turn["content"] for turn in body["messages"])
+        p = 0.9 if "fine" in prompt else 0.2
+        top = [
+            {"token": "Yes", "logprob": math.log(p)},
+            {"token": "No", "logprob": math.log(1 - p)},
+        ]
+        return {"content": [{**top[0], "top_logprobs": top}]}
+
+    data = comparisons(tmp_path / "mine.jsonl")
+    out = str(tmp_path / "judged")
+    with served(logprobs=logprobs) as server:
+        model = f"endpoint:{server.url}#m"
+        command = ["judge", "--model", model, "--data", data, "--methods", "yes-no,longer"]
+        app([*command, "--n", "20", "--out", out], standalone_mode=False)
+    printed = capsys.readouterr().out
+    assert "mine.jsonl: 20 comparisons" in printed
+    assert "1.00 [0.84, 1.00]" in printed and "Use yes-no" in printed
+    app(["show", out], standalone_mode=False)
+    assert "Use yes-no" in capsys.readouterr().out

@@ -274,6 +274,9 @@ def show(run: Run) -> None:
     record = read_run(run)
     screen.runs([record])
     screen.say()
+    if record.method == "judge":
+        judge_command.show_run(run)
+        return
     rounds = read_rounds(run)
     if rounds:
         screen.rounds(rounds)
@@ -285,6 +288,7 @@ def show(run: Run) -> None:
     screen.comparison(results["comparison"]["table"], _groups())
     screen.say()
     screen.say(f"Judge: {results['judge']}")
+    screen.looked_at(results)
     screen.say()
     screen.prompt(results["found"]["prompt"])
     screen.say()

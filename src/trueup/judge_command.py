@@ -9,13 +9,15 @@ because the command line is long enough without it; `cli` only registers it.
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trueup.errors import SettingsError
+from trueup.errors import SettingsError, StoreError
 
 if TYPE_CHECKING:
     from trueup.judging import JudgeJob
@@ -29,8 +31,8 @@ def judge(
         list[str] | None,
         typer.Option(
             help="Comparisons that people labelled: a file with query, first, second and better "
-            "(or chosen and rejected), or NAME@PATH of llmbar, llmbar_prefs, pandalm, judgebench, "
-            "hhh, mt_bench_human, xstest_completions. Give it once for each."
+            "(or chosen and rejected), or NAME@PATH of llmbar, llmbar_natural, llmbar_prefs, "
+            "pandalm, judgebench, hhh, mt_bench_human, xstest_completions. Give it once for each."
         ),
     ] = None,
     methods: Annotated[
@@ -44,7 +46,9 @@ def judge(
         bool, typer.Option("--leave-out-ties", help="Leave out comparisons labelled as ties.")
     ] = False,
     column: Annotated[str | None, typer.Option(help="The column that holds the queries.")] = None,
-    at_once: Annotated[int, typer.Option(min=1, help="Comparisons under way at a time.")] = 16,
+    at_once: Annotated[
+        int | None, typer.Option(min=1, help="Comparisons under way at a time.")
+    ] = None,
     out: Annotated[str | None, typer.Option(help="The run's folder; runs/NAME by default.")] = None,
     yes: Annotated[
         bool,
@@ -114,6 +118,18 @@ class _Progress:
         if tenth != self._last:
             self._last = tenth
             typer.echo(f"{event.done} of {event.total} decisions; now {event.source}", err=True)
+
+
+def show_run(folder: Path) -> None:
+    """The same of a run's folder. Raises `StoreError` where it has not finished."""
+    path = folder / "results.json"
+    try:
+        results = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise StoreError(
+            f"{path} cannot be read: the run has not finished. The same `trueup judge` goes on."
+        ) from error
+    show(results)
 
 
 def show(results: Mapping[str, Any]) -> None:

@@ -27,7 +27,7 @@ from trueup.data.pairs import Labelled, enough, read_pairs, sample
 from trueup.errors import SettingsError
 from trueup.evaluation.advice import Advice, advice
 from trueup.evaluation.agreement import Agreement, Decision, agreement, by_criterion, curve, pooled
-from trueup.evaluation.judging import decide
+from trueup.evaluation.judging import AT_ONCE, decide
 from trueup.evaluation.statistics import Interval
 from trueup.judges.calibration import Calibration, fit, log_loss
 from trueup.judges.methods import METHODS, Method, margin, named
@@ -58,7 +58,8 @@ class JudgeJob:
     retest: int = 10
     """How many of these are asked twice."""
     seed: int = 0
-    at_once: int = 16
+    at_once: int | None = None
+    """Comparisons under way at a time: half as many as a GGUF file has slots, or 16."""
     leave_out_ties: bool = False
     column: str | None = None
     out: str | None = None
@@ -168,13 +169,19 @@ async def _decided(
             methods,
             remembered.__getitem__,
             labelled.pairs,
-            at_once=job.at_once,
+            at_once=job.at_once or _at_once(model),
             retest=job.retest,
             on_decision=told,
         )
         for name, decisions in found.items():
             table[name][source] = decisions
     return table
+
+
+def _at_once(model: Model) -> int:
+    """As many comparisons as a server can keep the two replies of."""
+    slots = getattr(model, "slots", None)
+    return max(1, slots // 2) if isinstance(slots, int) else AT_ONCE
 
 
 def _outcome(

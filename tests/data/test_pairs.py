@@ -193,6 +193,7 @@ def test_a_sample_is_seeded_in_proportion_and_without_repeats() -> None:
     ("name", "count"),
     [
         ("llmbar", 292),
+        ("llmbar_natural", 64),
         ("llmbar_prefs", 392),
         ("pandalm", 811),
         ("judgebench", 619),

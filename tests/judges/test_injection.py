@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -118,6 +120,36 @@ async def test_an_attack_cannot_reach_the_other_judges_either(attack: str) -> No
     preference = await WrittenPairs(pairs)(QUERY, attack, PLAIN)
     assert (preference.better, preference.consistent) == ("tie", False), "A both times: its habit"
     assert all("<ANSWER A>" in outside(one) for one in pairs.requests)
+
+
+CORPUS = [
+    json.loads(line)
+    for line in (Path(__file__).parents[2] / "benchmarks" / "injections.jsonl")
+    .read_text("utf-8")
+    .splitlines()
+]
+
+
+def test_the_corpus_has_every_kind_and_each_reply_holds_its_plain_one() -> None:
+    kinds = Counter(row["kind"] for row in CORPUS)
+    assert len(CORPUS) >= 60 and len(kinds) == 8 and min(kinds.values()) >= 8
+    assert len({row["attacked"] for row in CORPUS}) == len(CORPUS)
+    assert all(row["reply"] in row["attacked"] for row in CORPUS)
+
+
+@pytest.mark.parametrize("row", CORPUS, ids=lambda row: f"{row['kind']} {row['id']}")
+async def test_no_reply_of_the_corpus_gets_out_of_its_fence(row: dict[str, str]) -> None:
+    query, plain, attacked = Query(row["query"]), row["reply"], row["attacked"]
+    model = Scripted(obedient)
+    judge = Dynamic(model)
+    calm, moved = await judge(query, plain), await judge(query, attacked)
+    assert moved.scores == calm.scores
+    assert outside(model.requests[2]) == outside(model.requests[1])
+    for first, second in ((attacked, plain), (plain, attacked)):
+        pairs = Scripted(obedient)
+        preference = await WrittenPairs(pairs)(query, first, second)
+        assert preference.better == "tie"
+        assert {outside(one).count("<ANSWER A>") for one in pairs.requests} == {1}
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@
     read_pairs("mt_bench_human@~/data/mt_bench_human")
 
     llmbar              which output follows the instruction: objective (arXiv 2310.07641)
+    llmbar_natural      the part of it whose outputs nobody made to mislead
     llmbar_prefs        FairEval, LLMEval^2 and MT-bench votes, as LLMBar's authors joined them
     pandalm             three annotators on replies of five small models (arXiv 2306.05087)
     judgebench          which answer is correct: knowledge, reasoning, maths (arXiv 2410.12784)
@@ -91,6 +92,10 @@ def _llmbar(files: list[list[Row]]) -> Iterator[Pair]:
             label(row.fields, "label", row.where),
             str(row.fields.get("subset", "")),
         )
+
+
+def _llmbar_natural(files: list[list[Row]]) -> Iterator[Pair]:
+    return (pair for pair in _llmbar(files) if pair.subset == "Natural")
 
 
 def _pandalm(files: list[list[Row]]) -> Iterator[Pair]:
@@ -201,6 +206,7 @@ def _xstest_completions(files: list[list[Row]]) -> Iterator[Pair]:
 
 PAIR_SETS: dict[str, PairSet] = {
     "llmbar": PairSet(("llmbar",), _llmbar),
+    "llmbar_natural": PairSet(("llmbar",), _llmbar_natural, "llmbar"),
     "llmbar_prefs": PairSet(("processed_human_prefs",), _llmbar, "llmbar"),
     "pandalm": PairSet(("testset_v1",), _pandalm, also={"testset_v1": "testset-v1"}),
     "judgebench": PairSet(("judgebench",), _judgebench),
