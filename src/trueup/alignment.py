@@ -343,7 +343,7 @@ class _Running:
             judge = tallied(second, Tally())
             before, after = comparison.before, comparison.after
             other = Comparison(await rejudged(before, judge), await rejudged(after, judge))
-        said = warnings(comparison, other, plan.report_judge_shown)
+        said = warnings(comparison, other, plan.report_judge_shown, by_code=second is None)
         for warning in said:
             self._tell(Noticed(warning))
         level = at_equal_length(comparison)

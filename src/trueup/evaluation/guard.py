@@ -82,8 +82,14 @@ def intercept(gains: Sequence[float], ratios: Sequence[float]) -> Interval | Non
     return Interval(value, value - half, value + half, n, method="least squares, HC3")
 
 
-def warnings(found: Comparison, other: Comparison | None, other_called: str) -> list[str]:
-    """What speaks against believing the gain, a sentence each; nothing where nothing does."""
+def warnings(
+    found: Comparison, other: Comparison | None, other_called: str, *, by_code: bool = False
+) -> list[str]:
+    """What speaks against believing the gain, a sentence each; nothing where nothing does.
+
+    `by_code` says that the judge of the search was code alone, which has no liking for length: a
+    refusal is shorter than an answer, and is no worse for that.
+    """
     row = found.row("reward", "reward")
     if row is None or row.difference is None or row.difference.low <= 0:
         return []
@@ -105,7 +111,7 @@ def warnings(found: Comparison, other: Comparison | None, other_called: str) -> 
                 f"The judge's scores rose while {name}, which rests on code, fell "
                 f"({_shown(safety.difference)})."
             )
-    level = at_equal_length(found)
+    level = None if by_code else at_equal_length(found)
     if level is not None and (level.low <= 0 or level.value < gain.value / 2):
         said.append(
             f"Length may explain the gain: at equal length it is {_shown(level)}, against "
