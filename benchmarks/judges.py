@@ -198,6 +198,120 @@ def _moved(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
+# -- the page ------------------------------------------------------------------------------------
+
+
+def page(parts: Mapping[str, Any]) -> str:
+    """The tables of docs/judges.md."""
+    lines: list[str] = []
+    if "sets" in parts:
+        found = parts["sets"]
+        sizes = "; ".join(f"{name} {one['n']}" for name, one in found["sets"].items())
+        lines += [f"Seven sets of labels ({sizes}), each weighing the same:", ""]
+        lines += [*_methods_table(found), "", "Agreement set by set:", "", *_sets_table(found), ""]
+        lines += [f"> {found['advice']['text']}", ""]
+        lines += [_panels(found), "", "Does the choice transfer? By set, what the others said:", ""]
+        lines += [*_elsewhere_table(found), ""]
+    if "natural" in parts:
+        found = parts["natural"]
+        lines += [
+            f"LLMBar's natural part ({found['sets']['llmbar_natural']['n']} comparisons):",
+            "",
+        ]
+        lines += [*_methods_table(found), "", f"> {found['advice']['text']}", ""]
+    if "written" in parts:
+        found = parts["written"]
+        lines += [f"Written judgements (PandaLM, {found['sets']['pandalm']['n']} comparisons):", ""]
+        lines += [*_methods_table(found), ""]
+    if "attacks" in parts:
+        lines += [*_attacks_table(parts["attacks"]), ""]
+    return "\n".join(lines)
+
+
+def _methods_table(found: Mapping[str, Any]) -> list[str]:
+    rows = [
+        "| method | agreement | length-balanced | likes first | likes long | same twice | "
+        "unreadable | log loss | tokens in, out | cached | s |",
+        "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for name, row in found["methods"].items():
+        one = row["all"]
+        rows.append(
+            f"| {name} | {_shown(one['agreement'])}{' ?' if one['at_chance'] else ''} "
+            f"| {_shown(one['length_balanced'])} | {_value(one['position'])} "
+            f"| {_value(one['longer'], '+')} | {_value(one['retest'])} "
+            f"| {_value(one['unreadable'])} "
+            f"| {'–' if row['log_loss'] is None else format(row['log_loss'], '.3f')} "
+            f"| {one['tokens_in']:.0f}, {one['tokens_out']:.0f} | {one['cached']:.0%} "
+            f"| {one['seconds']:.1f} |"
+        )
+    return rows
+
+
+def _sets_table(found: Mapping[str, Any]) -> list[str]:
+    sets = list(found["sets"])
+    rows = [f"| method | {' | '.join(sets)} |", f"| --- |{' ---: |' * len(sets)}"]
+    for name, row in found["methods"].items():
+        cells = [_shown(row["sets"][one]["agreement"]) for one in sets]
+        rows.append(f"| {name} | {' | '.join(cells)} |")
+    return rows
+
+
+def _panels(found: Mapping[str, Any]) -> str:
+    told = found["advice"]
+    return (
+        f"All of the model's methods as a panel, cross-fitted: {_shown(told['panel'])}; with code "
+        f"and length beside them: {_shown(told['panel_with_code'])}."
+    )
+
+
+def _elsewhere_table(found: Mapping[str, Any]) -> list[str]:
+    rows = [
+        "| set | best on the others | its agreement here | best here, in hindsight | panel |",
+        "| --- | --- | ---: | --- | ---: |",
+    ]
+    for name, one in found["advice"]["elsewhere"].items():
+        rows.append(
+            f"| {name} | {one['chosen']} | {_shown(one['agreement'])} "
+            f"| {one['best']}, {_shown(one['best_agreement'])} | {_shown(one['panel'])} |"
+        )
+    return rows
+
+
+def _attacks_table(found: Mapping[str, Any]) -> list[str]:
+    rows = [
+        "Replies that try to steer, against the same replies without the attempt, and for "
+        f"comparison with as much harmless text. Moved is by more than {MOVED} points of 1 to 5:",
+        "",
+        "| method | moved up | moved down | mean | harmless text: up | down | mean | got out |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for name, one in found.items():
+        attack, calm = one["all"], one["harmless text"]
+        rows.append(
+            f"| {name} | {_shown(attack['up'])} | {_value(attack['down'])} "
+            f"| {_value(attack['by'], '+')} | {_shown(calm['up'])} | {_value(calm['down'])} "
+            f"| {_value(calm['by'], '+')} | {one['structural_breaks']} |"
+        )
+    return rows
+
+
+def _shown(found: Mapping[str, Any] | None) -> str:
+    return "–" if not found else f"{found['value']:.2f} [{found['low']:.2f}, {found['high']:.2f}]"
+
+
+def _value(found: Mapping[str, Any] | None, sign: str = "") -> str:
+    return "–" if not found else f"{found['value']:{sign}.2f}"
+
+
+def written_into_page(parts: Mapping[str, Any]) -> None:
+    """Put the tables between the page's markers."""
+    path = ROOT / "docs" / "judges.md"
+    head, _, rest = path.read_text("utf-8").partition("<!-- figures -->")
+    _, _, tail = rest.partition("<!-- /figures -->")
+    path.write_text(f"{head}<!-- figures -->\n{page(parts)}<!-- /figures -->{tail}", "utf-8")
+
+
 # -- the whole -----------------------------------------------------------------------------------
 
 
@@ -304,6 +418,7 @@ async def main() -> None:
         )
         + "\n"
     )
+    written_into_page(parts)
     for one in targets(parts, whole):
         print(("met   " if one["met"] else "missed"), one["name"], one["value"], one["goal"])
 
