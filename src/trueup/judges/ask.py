@@ -146,7 +146,8 @@ def _repaired(text: str) -> Any:
         raise Unreadable("the JSON was broken beyond repair")
     try:
         value = json_repair.loads(text, skip_json_loads=True)
-    except (ValueError, RecursionError) as error:
+    except (ValueError, RecursionError, AssertionError, TypeError, LookupError) as error:
+        # What the repair raises where it loses its way; all of these were seen or are near.
         raise Unreadable("the JSON was broken beyond repair") from error
     if isinstance(value, list):
         objects = [item for item in value if isinstance(item, dict)]

@@ -21,7 +21,6 @@ both are refused once the limit is reached.
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -95,7 +94,7 @@ class Budget:
         """None is no limit. `clock` gives seconds. Raises `SettingsError` for limits below 0."""
         limits = {"calls": calls, "tokens": tokens, "usd": usd, "minutes": minutes}
         for name, limit in limits.items():
-            if limit is not None and (math.isnan(limit) or limit < 0):
+            if limit is not None and not limit >= 0:  # NaN is not, either
                 raise SettingsError(
                     f"A budget of {limit} {name} makes no sense. Give a number from 0 up with "
                     f"--budget-{name}, or leave it out for no limit."

@@ -186,8 +186,8 @@ def _read(text: str) -> Any:
 
     try:
         return json_repair.loads(text)
-    except (ValueError, RecursionError, TypeError, IndexError):
-        return None
+    except (ValueError, RecursionError, AssertionError, TypeError, LookupError):
+        return None  # what the repair raises where it loses its way
 
 
 def _told(prompt: tuple[Message, ...] | str, words: str) -> tuple[Message, ...] | str:

@@ -11,7 +11,6 @@ Nothing here knows of retries, of keys or of sockets.
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
@@ -19,6 +18,12 @@ from typing import Any
 
 from trueup.models.capabilities import Capabilities, Feature
 from trueup.types import Choice, Finish, Message, Reply, Request, Sampling, TokenLogprob, Usage
+
+LARGEST_FLOAT = 3.4e38
+"""Of the 32 bits in which embeddings are kept; NaN is not below it."""
+
+MOST_TOKENS = 2**40
+"""What claims to be more is no count of tokens."""
 
 FLOOR = -1e9
 """Stands for a log-probability that the server gave as NaN, null or minus infinity."""
@@ -262,9 +267,10 @@ def _read_top(found: object) -> tuple[tuple[str, float], ...]:
 
 def probability(value: object) -> float:
     """A log-probability that is a number: at most 0, and `FLOOR` for what is none."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
         return FLOOR
-    return min(0.0, max(FLOOR, float(value)))
+    # Compared before it becomes a float: JSON has integers that no float can hold.
+    return float(min(0.0, max(FLOOR, value)))
 
 
 def reports_usage(data: object) -> bool:
@@ -300,7 +306,7 @@ def _mapping(value: object) -> Mapping[str, Any]:
 def _count(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return 0
-    return int(value) if math.isfinite(value) and value > 0 else 0
+    return int(value) if 0 < value < MOST_TOKENS else 0
 
 
 def read_embeddings(data: object, expected: int) -> list[list[float]]:
@@ -322,7 +328,7 @@ def _is_vector(vector: object) -> bool:
     return (
         isinstance(vector, list)
         and bool(vector)
-        and all(isinstance(x, int | float) and math.isfinite(x) for x in vector)
+        and all(isinstance(x, int | float) and abs(x) <= LARGEST_FLOAT for x in vector)
     )
 
 
