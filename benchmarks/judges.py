@@ -230,15 +230,16 @@ def page(parts: Mapping[str, Any]) -> str:
 
 def _methods_table(found: Mapping[str, Any]) -> list[str]:
     rows = [
-        "| method | agreement | length-balanced | likes first | likes long | same twice | "
-        "unreadable | log loss | tokens in, out | cached | s |",
-        "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| method | agreement | length-balanced | less length | likes first | likes long "
+        "| same twice | unreadable | log loss | tokens in, out | cached | s |",
+        "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for name, row in found["methods"].items():
         one = row["all"]
         rows.append(
             f"| {name} | {_shown(one['agreement'])}{' ?' if one['at_chance'] else ''} "
-            f"| {_shown(one['length_balanced'])} | {_value(one['position'])} "
+            f"| {_shown(one['length_balanced'])} | {_value(one['length_controlled'])} "
+            f"| {_value(one['position'])} "
             f"| {_value(one['longer'], '+')} | {_value(one['retest'])} "
             f"| {_value(one['unreadable'])} "
             f"| {'–' if row['log_loss'] is None else format(row['log_loss'], '.3f')} "

@@ -53,6 +53,13 @@ if TYPE_CHECKING:
     from trueup.judges.dynamic import Dynamic as Dynamic
     from trueup.judges.judge import Judge as Judge
     from trueup.judges.likelihood import Likelihood as Likelihood
+    from trueup.judges.methods import Pointwise as Pointwise
+    from trueup.judges.pairwise import LikelihoodPairs as LikelihoodPairs
+    from trueup.judges.panel import Member as Member
+    from trueup.judges.panel import Panel as Panel
+    from trueup.judges.perplexity import Perplexity as Perplexity
+    from trueup.judges.reward_model import RewardModel as RewardModel
+    from trueup.judges.standing import Calibrated as Calibrated
     from trueup.models.budgeted import Budget as Budget
     from trueup.models.budgeted import Budgeted as Budgeted
     from trueup.models.budgeted import Price as Price
@@ -112,6 +119,12 @@ _WHERE = {
     "judges.dynamic": ["Checks", "Dynamic"],
     "judges.judge": ["Judge"],
     "judges.likelihood": ["Likelihood"],
+    "judges.methods": ["Pointwise"],
+    "judges.panel": ["Member", "Panel"],
+    "judges.pairwise": ["LikelihoodPairs"],
+    "judges.perplexity": ["Perplexity"],
+    "judges.reward_model": ["RewardModel"],
+    "judges.standing": ["Calibrated"],
     "models.budgeted": ["Budget", "Budgeted", "Price"],
     "models.embedded": ["Embedded"],
     "models.endpoint": ["Endpoint"],

@@ -157,6 +157,7 @@ def show(results: Mapping[str, Any]) -> None:
                 name,
                 _interval(row["all"]["agreement"]) + (" ?" if row["all"]["at_chance"] else ""),
                 _interval(row["all"]["length_balanced"]),
+                _share(row["all"]["length_controlled"]),
                 _share(row["all"]["position"]),
                 _share(row["all"]["longer"], signed=True),
                 _share(row["all"]["where_shorter_is_right"]),
@@ -168,7 +169,7 @@ def show(results: Mapping[str, Any]) -> None:
             ]
             for name, row in methods.items()
         ],
-        "method", "agreement [95%]", "length-balanced", "likes first", "likes long",
+        "method", "agreement [95%]", "length-balanced", "less length", "likes first", "likes long",
         "shorter right", "longer right", "same twice", "unreadable", "tokens", "s",
     )  # fmt: skip
     console.print()

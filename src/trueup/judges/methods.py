@@ -80,8 +80,8 @@ class Method:
     """Whether it sees both replies at once, so that their order can matter."""
     asks: bool = True
     """Whether it asks the model."""
-    writes: bool = False
-    """Whether the model writes its judgement out, which is slow."""
+    slow: bool = False
+    """Whether it takes much longer than the rest: the model writes, or is asked many times."""
     wording: tuple[str, ...] = ()
     """The files with the words it asks in: other words are another judge."""
 
@@ -91,7 +91,7 @@ def _pointwise(
     told: str,
     judge: Callable[[Model], Judge],
     *wording: str,
-    writes: bool = False,
+    slow: bool = False,
     asks: bool = True,
 ) -> Method:
     return Method(
@@ -100,7 +100,7 @@ def _pointwise(
         lambda model: Pointwise(judge(model)),
         judge,
         asks=asks,
-        writes=writes,
+        slow=slow,
         wording=wording,
     )
 
@@ -147,6 +147,14 @@ METHODS: Mapping[str, Method] = {
             *_RATING,
         ),
         _pointwise("perplexity", "how much likelier the query makes each reply", Perplexity),
+        _pointwise(
+            "criteria",
+            "the probability of Yes on each of the pool's criteria",
+            lambda model: Likelihood(model, POOL, reply_characters=READ),
+            "likelihood.txt",
+            "yes_no_criterion.txt",
+            slow=True,
+        ),
         Method(
             "pairs",
             "the probability of A and B, in both orders",
@@ -159,6 +167,7 @@ METHODS: Mapping[str, Method] = {
             "the same in both orders and with the letters exchanged",
             lambda model: LikelihoodPairs(model, swap_labels=True, reply_characters=READ),
             orders=True,
+            slow=True,
             wording=("compare.txt", "which.txt"),
         ),
         _pointwise(
@@ -166,7 +175,7 @@ METHODS: Mapping[str, Method] = {
             "three criteria scored from 1 to 5, with reasons",
             lambda model: Static(model, _FEW, WRITTEN),
             "score.txt",
-            writes=True,
+            slow=True,
         ),
         _pointwise(
             "dynamic",
@@ -174,14 +183,14 @@ METHODS: Mapping[str, Method] = {
             lambda model: Dynamic(model, settings=WRITTEN),
             "select.txt",
             "score.txt",
-            writes=True,
+            slow=True,
         ),
         Method(
             "written-pairs",
             "a reason and a decision, in both orders",
             lambda model: WrittenPairs(model, WRITTEN),
             orders=True,
-            writes=True,
+            slow=True,
             wording=("compare.txt", "which_reasoned.txt"),
         ),
         _pointwise(
@@ -196,12 +205,12 @@ METHODS: Mapping[str, Method] = {
 
 
 def named(names: str | None) -> tuple[Method, ...]:
-    """Methods by their names, comma-separated; None is all that do not write.
+    """Methods by their names, comma-separated; None is all that are not slow.
 
     Raises `SettingsError` for a name there is none of.
     """
     if names is None:
-        return tuple(method for method in METHODS.values() if not method.writes)
+        return tuple(method for method in METHODS.values() if not method.slow)
     if names.strip() == "all":
         return tuple(METHODS.values())
     wanted = [name.strip() for name in names.split(",") if name.strip()]
