@@ -20,7 +20,7 @@ from dataclasses import replace
 from trueup.models.model import Model
 from trueup.prompt.candidates import Archive, Candidate, Measurement
 from trueup.prompt.prompt import Prompt
-from trueup.prompt.retrieval import Retrieval, Retriever
+from trueup.prompt.retrieval import By, Retrieval, Retriever
 from trueup.types import HIGHEST_SCORE, Demonstration, Query
 
 GOOD_REWARD = 4.5
@@ -33,7 +33,7 @@ _LONGEST_REPLY = 35
 USUAL_REFUSAL = "I'm sorry, but I can't help with that."
 
 
-def opening(start: Prompt, pool: Sequence[Demonstration]) -> list[Candidate]:
+def opening(start: Prompt, pool: Sequence[Demonstration], by: By = "bm25") -> list[Candidate]:
     """The ways to use a pool that are worth a first look, besides the prompt as it was given."""
     if not pool:
         return []
@@ -47,7 +47,9 @@ def opening(start: Prompt, pool: Sequence[Demonstration]) -> list[Candidate]:
         ("the nearest of each kind", Retrieval(four, mix="even")),
     )
     return [
-        Candidate(replace(whole, retrieval=how), "retrieval", note, Candidate(start).id)
+        Candidate(
+            replace(whole, retrieval=replace(how, by=by)), "retrieval", note, Candidate(start).id
+        )
         for note, how in hows
     ]
 

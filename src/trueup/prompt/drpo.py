@@ -24,93 +24,25 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal, Protocol, runtime_checkable
+from dataclasses import asdict, replace
+from typing import Any, Protocol, runtime_checkable
 
-from trueup.errors import ModelError, ModelUnavailable, SettingsError
-from trueup.judges.judge import Judge, judged
+from trueup.errors import SettingsError
+from trueup.judges.judge import Judge
 from trueup.loop import Round
 from trueup.models.model import Model
 from trueup.models.several import together
 from trueup.prompt import arms
-from trueup.prompt.candidates import Archive, Candidate, Gap, Measurement
-from trueup.prompt.prompt import Prompt, Prompted
+from trueup.prompt.candidates import Archive, Candidate
+from trueup.prompt.measuring import Measuring
+from trueup.prompt.prompt import Prompt
+from trueup.prompt.selection import Selection
 from trueup.prompt.settings import Settings
+from trueup.prompt.states import Found, Judged, Node, Phase, Proposal, State
 from trueup.prompt.writing import Writing, Written
-from trueup.types import Demonstration, Query, Request, Verdict, conversation, mean
+from trueup.types import Demonstration, Query
 
-Phase = Literal["search", "validate", "done"]
-
-
-@dataclass(frozen=True, slots=True)
-class Node:
-    """A survivor, and every measurement on the way to it, the root's first."""
-
-    candidate: Candidate
-    path: tuple[Measurement, ...] = ()
-    versions: tuple[Candidate, ...] = ()
-    """The prompts on the path, the present one last; one that went on unchanged is there once."""
-
-    @property
-    def path_mean(self) -> float:
-        """Mean reward since the root; the root's where nothing since could be judged."""
-        return mean(self._rewards(self.path[1:]) or self._rewards(self.path[:1])) or 0.0
-
-    @property
-    def last_reward(self) -> float:
-        """The newest reward that is known."""
-        return next(iter(self._rewards(self.path[::-1])), 0.0)
-
-    def _rewards(self, path: Sequence[Measurement]) -> list[float]:
-        return [one.reward for one in path if one.reward is not None]
-
-
-@dataclass(frozen=True, slots=True)
-class State:
-    """Where the search stands."""
-
-    phase: Phase
-    beam: tuple[Node, ...]
-    """Survivors, best first."""
-    round: int = 0
-    limit: int = 0
-    """Rounds allowed, growth included."""
-    stale: int = 0
-    """Rounds since the best prompt changed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Proposal:
-    """A candidate to be measured, and the survivor it came from."""
-
-    candidate: Candidate
-    parent: Node
-    easy: bool = False
-    """The parent's last reply was too good to learn from: the same prompt goes on (published)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """What a round found out about one proposal."""
-
-    candidate: Candidate
-    measurements: tuple[Measurement, ...]
-    dropped: str | None = None
-    """Why it was measured on a part of the queries only."""
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """What the search gives back."""
-
-    prompt: Prompt
-    search_score: float | None
-    """Balanced mean reward, 1 to 5, on the queries it was chosen by: flattered by the choice."""
-    validation_score: float | None
-    """The same on queries the search did not see."""
-    candidates: int
-    policy_calls: int
-    notes: tuple[str, ...] = ()
+__all__ = ["Drpo", "Found", "Judged", "Node", "Proposal", "State"]
 
 
 @runtime_checkable
@@ -147,6 +79,8 @@ class Drpo:
             raise SettingsError("Published DRPO needs a writer. Name a model with `writer`.")
         self._policy = policy
         self._judge = judge
+        self._measuring = Measuring(policy, judge, settings.reply, embedder)
+        self._selection = Selection(self._measuring.archive, settings.least_answered)
         self._search: tuple[Query, ...] = _shuffled(search, settings.seed)
         self._validation: tuple[Query, ...] = _shuffled(validation, settings.seed)
         self._start = Candidate(start)
@@ -158,18 +92,18 @@ class Drpo:
         self._embedder = embedder
         self._settings = settings
         self._rng = random.Random(settings.seed)
-        self._asked: set[str] = set()
         self._known: dict[str, Candidate] = {self._start.id: self._start}
-        self._prompted: dict[str, Prompted] = {}
         self._notes: list[str] = []
-        self._replied = False
-        self._refusal: ModelError | None = None
-        self.archive = Archive()
+
+    @property
+    def archive(self) -> Archive:
+        """Every measurement so far."""
+        return self._measuring.archive
 
     @property
     def policy_calls(self) -> int:
         """Distinct requests to the policy so far."""
-        return len(self._asked)
+        return self._measuring.calls
 
     # The loop
 
@@ -181,9 +115,7 @@ class Drpo:
             first = list(self._search[: settings.minibatch])
         else:
             first = self._first_answers()
-        (measured,) = await self._measured([self._start], first)
-        if self._refusal is not None and not self._replied:
-            raise self._refusal
+        (measured,) = await self._measuring.measure([self._start], first)
         root = Node(self._start, tuple(measured), (self._start,))
         nothing_next = settings.value == "path mean" and len(self._search) == 1
         return State("done" if nothing_next else "search", (root,), 1, settings.depth)
@@ -201,7 +133,9 @@ class Drpo:
         best = state.beam[0]
         fresh: list[Candidate] = []
         if state.round == 1:
-            fresh += arms.opening(self._start.prompt, self._pool)
+            fresh += arms.opening(
+                self._start.prompt, self._pool, "embedding" if self._embedder else "bm25"
+            )
         else:
             fresh += await self._structured(best.candidate)
             if len(state.beam) > 1:
@@ -217,7 +151,7 @@ class Drpo:
     async def judge(self, state: State, proposals: Sequence[Proposal]) -> list[Judged]:
         queries = self._queries(state)
         if self._settings.value == "path mean":
-            measured = await self._measured([one.candidate for one in proposals], queries)
+            measured = await self._measuring.measure([one.candidate for one in proposals], queries)
             return [
                 Judged(one.candidate, tuple(found))
                 for one, found in zip(proposals, measured, strict=True)
@@ -230,7 +164,7 @@ class Drpo:
         if self._settings.value == "path mean":
             return self._beam_by_path(state, proposals, judged)
         if state.phase == "validate":
-            chosen = self._chosen([one.candidate for one in proposals], self._validated())
+            chosen = self._selection.best([one.candidate for one in proposals], self._validated())
             return replace(state, phase="done", beam=(Node(chosen),))
         return self._beam_by_pairs(state, judged)
 
@@ -246,7 +180,7 @@ class Drpo:
             validation_score=self.archive.mean(best, self._validation),
             candidates=len(self._known),
             policy_calls=self.policy_calls,
-            notes=(*self._notes, *self._unjudged()),
+            notes=(*self._notes, *self._measuring.unjudged()),
         )
 
     def record(self, turn: Round[State, Proposal, Judged]) -> dict[str, Any]:
@@ -346,7 +280,7 @@ class Drpo:
         return [*answerable[: wanted - few], *refusable[:few]] or list(self._search[:wanted])
 
     async def _structured(self, parent: Candidate) -> list[Candidate]:
-        failed = self._failed(parent)
+        failed = self._measuring.failed(parent)
         measured = list(self.archive.of(parent).values())
         to_refuse = [query for query in self._search if query.should_answer is False]
         found = arms.learnt(parent, self.archive, to_refuse, self._pool)
@@ -360,7 +294,7 @@ class Drpo:
         if self._writing is None:
             return []
         candidate = best.candidate
-        failed = self._failed(candidate)
+        failed = self._measuring.failed(candidate)
         worst = arms.worst_criteria(self.archive.of(candidate).values())[: self._settings.actions]
         seed = self._settings.seed + 1000 * number
         asked = [
@@ -393,15 +327,13 @@ class Drpo:
         dropped: dict[str, str] = {}
         halves = (queries[: len(queries) // 2], queries[len(queries) // 2 :])
         for half in halves:
-            alive = [one for one in candidates if one.id not in dropped]
-            for one, affordable in await self._affordable(alive, half, state):
-                if not affordable:
-                    dropped[one.id] = "no calls left"
-            alive = [one for one in alive if one.id not in dropped]
-            await self._measured(alive, half)
-            for one in alive[1:]:
+            in_race = [one for one in candidates if one.id not in dropped]
+            alive = await self._measuring.affordable(in_race, half, self._calls_left(state))
+            dropped |= {one.id: "no calls left" for one in in_race if one not in alive}
+            await self._measuring.measure(alive, half)
+            for one in alive:
                 gap = self.archive.gap(one, incumbent)
-                if half is halves[0] and gap.value + gap.error < 0:
+                if half is halves[0] and one != incumbent and gap.value + gap.error < 0:
                     dropped[one.id] = f"worse by {-gap.value:.2f} on {gap.n} queries"
         return [
             Judged(
@@ -413,23 +345,6 @@ class Drpo:
             for known in (self.archive.of(one),)
         ]
 
-    async def _affordable(
-        self, candidates: Sequence[Candidate], queries: Sequence[Query], state: State
-    ) -> list[tuple[Candidate, bool]]:
-        """Which candidates can be measured within the limit of calls, best claims first."""
-        left = self._calls_left(state)
-        planned: set[str] = set()
-        answer = []
-        for candidate in candidates:
-            new = {await self._address(candidate, query) for query in queries}
-            new -= self._asked | planned
-            if left is None or len(planned) + len(new) <= left:
-                planned |= new
-                answer.append((candidate, True))
-            else:
-                answer.append((candidate, False))
-        return answer
-
     def _calls_left(self, state: State) -> int | None:
         """Policy calls this round may make: the search leaves validation its share."""
         settings = self._settings
@@ -439,15 +354,14 @@ class Drpo:
         if state.phase == "search":
             reserved = min(settings.validation, len(self._validation)) * settings.finalists
             reserved = min(reserved, settings.calls // 3)
-        return settings.calls - len(self._asked) - reserved
+        return settings.calls - self.policy_calls - reserved
 
     def _beam_by_pairs(self, state: State, judged: Sequence[Judged]) -> State:
         settings = self._settings
         incumbent = state.beam[0].candidate
         able = [one.candidate for one in judged if one.dropped is None]
-        ranked = sorted(able, key=lambda one: -self.archive.gap(one, incumbent).cautious)
-        ranked = [one for one in ranked if self._answers_enough(one)] or [incumbent]
-        best = self._chosen([incumbent, *ranked], None)
+        ranked = self._selection.ranked(able, incumbent)
+        best = self._selection.best([incumbent, *ranked])
         others = [one for one in ranked if one.id != best.id]
         beam = tuple(Node(one) for one in (best, *others)[: settings.beam])
         stale = state.stale + 1 if best.id == incumbent.id and state.round > 1 else 0
@@ -462,50 +376,12 @@ class Drpo:
             phase = "validate" if settings.validation and self._validation else "done"
         return State(phase, beam, state.round + 1, state.limit, stale)
 
-    def _chosen(self, candidates: Sequence[Candidate], among: Sequence[Query] | None) -> Candidate:
-        """The best of several, the first unless another is ahead of it."""
-        best = candidates[0]
-        for one in candidates[1:]:
-            gap = self.archive.gap(one, best, among)
-            if gap.cautious > 0 and self._answers_enough(one):
-                best = one
-        return best
-
     def _finalists(self, state: State) -> list[Node]:
         """The survivors, then whoever else did well on many queries."""
-        settings = self._settings
-        best = state.beam[0].candidate
-        known = {node.candidate.id for node in state.beam}
-
-        def standing(one: Candidate) -> float:
-            gap: Gap = self.archive.gap(one, best)
-            return gap.cautious - gap.error / 2
-
-        rest = sorted(
-            (
-                one
-                for one in self._known.values()
-                if one.id not in known
-                and self.archive.gap(one, best).n >= settings.minibatch
-                and self._answers_enough(one)
-            ),
-            key=standing,
-            reverse=True,
-        )
-        nodes = [*state.beam, *(Node(one) for one in rest)]
-        return nodes[: settings.finalists]
-
-    def _answers_enough(self, candidate: Candidate) -> bool:
-        """Whether harmless queries are answered often enough for a prompt to win."""
-        harmless = [
-            one.reward
-            for query, one in self.archive.of(candidate).items()
-            if query.should_answer is True and one.reward is not None
-        ]
-        if not harmless:
-            return True
-        good = sum(reward > 3.0 for reward in harmless)
-        return good >= self._settings.least_answered * len(harmless)
+        survivors = [node.candidate for node in state.beam]
+        others = [one for one in self._known.values() if one not in survivors]
+        promising = self._selection.promising(others, survivors[0], self._settings.minibatch)
+        return [Node(one) for one in [*survivors, *promising][: self._settings.finalists]]
 
     def _validated(self) -> list[Query]:
         return list(self._validation[: self._settings.validation])
@@ -518,7 +394,7 @@ class Drpo:
         if settings.value == "path mean":
             return [self._search[state.round]]
         best = state.beam[0].candidate
-        failed = [one.query for one in self._failed(best)][: settings.repeated]
+        failed = [one.query for one in self._measuring.failed(best)][: settings.repeated]
         seen = self.archive.of(best).keys()
         fresh = [query for query in self._search if query not in seen]
         if len(fresh) < settings.minibatch:
@@ -530,61 +406,6 @@ class Drpo:
         self._rng.shuffle(mixed)
         return _alternating(mixed)
 
-    # Measuring
-
-    async def _measured(
-        self, candidates: Sequence[Candidate], queries: Sequence[Query]
-    ) -> list[list[Measurement]]:
-        """Each candidate on each query, asked all at once, kept in their order.
-
-        The order in which replies happen to come decides nothing: a run is replayed from the store.
-        """
-        found = await together([self._one(one, query) for one in candidates for query in queries])
-        rows = [
-            found[place * len(queries) : (place + 1) * len(queries)]
-            for place in range(len(candidates))
-        ]
-        for candidate, row in zip(candidates, rows, strict=True):
-            for measurement in row:
-                self.archive.add(candidate, measurement)
-        return rows
-
-    async def _one(self, candidate: Candidate, query: Query) -> Measurement:
-        known = self.archive.of(candidate).get(query)
-        if known is not None:
-            return known
-        request = await self._request(candidate, query)
-        self._asked.add(request.address(self._policy.identity))
-        try:
-            reply = await self._policy.reply(request)
-        except ModelUnavailable:
-            raise
-        except ModelError as error:
-            self._refusal = error
-            return Measurement(query, "", Verdict(failed=f"no reply: {error}"), whole=False)
-        self._replied = True
-        text = reply.text.strip()
-        verdict = await judged(self._judge, query, text)
-        return Measurement(query, text, verdict, whole=reply.choices[0].finish == "stop")
-
-    async def _request(self, candidate: Candidate, query: Query) -> Request:
-        if candidate.id not in self._prompted:
-            self._prompted[candidate.id] = Prompted(self._policy, candidate.prompt, self._embedder)
-        asked = Request(conversation(query), self._settings.reply)
-        return await self._prompted[candidate.id].request(asked)
-
-    async def _address(self, candidate: Candidate, query: Query) -> str:
-        return (await self._request(candidate, query)).address(self._policy.identity)
-
-    def _failed(self, candidate: Candidate) -> list[Measurement]:
-        """Replies with something to mend, worst first."""
-        bad = [
-            one
-            for one in self.archive.of(candidate).values()
-            if one.reward is not None and one.reward <= arms.GOOD_REWARD
-        ]
-        return sorted(bad, key=lambda one: (one.reward or 0.0, one.query.text))
-
     def _ancestry(self, candidate: Candidate) -> list[tuple[str, float | None]]:
         """Earlier versions of an instruction with their scores, oldest first."""
         versions: list[tuple[str, float | None]] = []
@@ -593,11 +414,6 @@ class Drpo:
             versions.append((at.prompt.instruction, self.archive.mean(at)))
             at = self._known.get(at.parent) if at.parent is not None else None
         return versions[::-1]
-
-    def _unjudged(self) -> list[str]:
-        rewards = [one.reward for one in self.archive.everything()]
-        failed = rewards.count(None)
-        return [f"{failed} of {len(rewards)} replies could not be judged"] if failed else []
 
 
 def _children(parent: Candidate, instructions: Iterable[str], arm: str) -> list[Candidate]:
