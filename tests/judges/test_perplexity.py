@@ -67,6 +67,15 @@ async def test_words_that_have_nothing_to_do_with_the_query_lower_it() -> None:
     assert rewards[-1] == pytest.approx(0.0)
 
 
+async def test_the_total_is_what_the_query_tells_of_all_tokens() -> None:
+    model = copying(0.8, 0.2)
+    found = await Perplexity(model).read(Query("red blue"), "red blue red")
+    assert isinstance(found, Surprise)
+    assert found.information == pytest.approx(3 * math.log(4))
+    verdict = await Perplexity(model, total=True)(Query("red blue"), "red blue red")
+    assert verdict.reward == pytest.approx(3 + 2 * math.tanh(3 * math.log(4) / 50))
+
+
 async def test_an_empty_query_takes_nothing_away() -> None:
     verdict = await Perplexity(copying(0.8, 0.2))(Query(""), "red green")
     assert verdict.scores[0].value == pytest.approx(3.0)

@@ -23,6 +23,7 @@ from trueup.errors import SettingsError
 from trueup.judges.checks import Refusal, Relevance, Repetition
 from trueup.judges.criteria import POOL, find
 from trueup.judges.dynamic import Dynamic
+from trueup.judges.guessing import Guessing
 from trueup.judges.judge import Judge
 from trueup.judges.likelihood import RATING, Likelihood
 from trueup.judges.pairwise import Comparison, LikelihoodPairs, Preference, WrittenPairs
@@ -148,12 +149,23 @@ METHODS: Mapping[str, Method] = {
         ),
         _pointwise("perplexity", "how much likelier the query makes each reply", Perplexity),
         _pointwise(
+            "information",
+            "how many nats the query tells of each reply",
+            lambda model: Perplexity(model, total=True),
+        ),
+        _pointwise(
             "criteria",
             "the probability of Yes on each of the pool's criteria",
             lambda model: Likelihood(model, POOL, reply_characters=READ),
             "likelihood.txt",
             "yes_no_criterion.txt",
             slow=True,
+        ),
+        _pointwise(
+            "guessing",
+            "how well the query can be guessed from each reply",
+            lambda model: Guessing(model, reply_characters=READ),
+            "guess_query.txt",
         ),
         Method(
             "pairs",

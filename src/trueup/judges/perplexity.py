@@ -14,6 +14,11 @@ with v_t the gain in log-probability of each token: the self-aligned reward of S
 1 to 5. Replies that could stand after any query score 3, whatever their length; ones of which the
 query decides every word score close to 5.
 
+With `total` the gains are added up instead of averaged: what query and reply tell of each other, in
+nats. A reply that says little that fits loses by it and not, as by the mean, one that says much; on
+labels people gave it is the less one-sided of the two (`docs/judges.md`). tanh(nats / 50) becomes
+1 to 5.
+
 What is different here: only the first `tokens` tokens are read, since each is written out by the
 model that is made to say them; nothing else of a model behind llama.cpp tells the probabilities of
 a text it did not choose. It measures fit, not truth: a fluent wrong answer fits as well.
@@ -46,6 +51,8 @@ TOKENS = 32
 """Of a reply that are read. Most of what the query decides is decided early."""
 
 
+NATS = 50.0
+"""Of information at which the scale bends: 32 tokens seldom gain more."""
 FIT = Criterion("Fit", good="is a reply to this query and not to any", always=True)
 """What relative perplexity scores."""
 
@@ -65,16 +72,24 @@ class Surprise:
         """SAR's relative drop in perplexity, -1 to 1."""
         return max(-1.0, 1 - math.exp(min(50.0, self.alone - self.given_query)))
 
+    @property
+    def information(self) -> float:
+        """What the query told of the tokens that were read, in nats; below 0 it misled."""
+        return (self.given_query - self.alone) * self.tokens
+
 
 class Perplexity:
     """Scores replies by how much likelier the query made them. A `Judge`."""
 
-    def __init__(self, model: Model, *, tokens: int = TOKENS, name: str = FIT.name) -> None:
+    def __init__(
+        self, model: Model, *, tokens: int = TOKENS, total: bool = False, name: str = FIT.name
+    ) -> None:
         """Raises `JudgeError` for no tokens."""
         if tokens < 1:
             raise JudgeError(f"{tokens} tokens of a reply say nothing; read 1 or more.")
         self._model = model
         self._tokens = tokens
+        self._total = total
         self._name = name
         self._alone: Once[str, list[float] | Failure] = Once()
 
@@ -84,7 +99,8 @@ class Perplexity:
         if isinstance(found, Failure):
             return Verdict(failed=found.reason)
         middle = (LOWEST_SCORE + HIGHEST_SCORE) / 2
-        value = middle + (HIGHEST_SCORE - middle) * found.reward
+        reward = math.tanh(found.information / NATS) if self._total else found.reward
+        value = middle + (HIGHEST_SCORE - middle) * reward
         told = (
             f"{found.given_query:.2f} a token after the query, {found.alone:.2f} after none, "
             f"{found.tokens} tokens"
@@ -103,8 +119,11 @@ class Perplexity:
         if not reply.strip():
             return Failure("the reply is empty, so no token of it can be likely", 0)
         after, alone = await asyncio.gather(
-            self._said(conversation(query), reply),
-            self._alone(reply, lambda: self._said((Message("user", ""),), reply)),
+            said(self._model, conversation(query), reply, self._tokens),
+            self._alone(
+                reply,
+                lambda: said(self._model, (Message("user", ""),), reply, self._tokens),
+            ),
         )
         if isinstance(after, Failure):
             return after
@@ -113,22 +132,26 @@ class Perplexity:
         n = min(len(after), len(alone))
         return Surprise(sum(after[:n]) / n, sum(alone[:n]) / n, n)
 
-    async def _said(self, turns: tuple[Message, ...], reply: str) -> list[float] | Failure:
-        """The log-probability of each token of the reply's beginning."""
-        sampling = Sampling(max_tokens=self._tokens)
-        # Far more letters than the tokens can hold would only be sent in vain.
-        request = Request(turns, sampling, top_logprobs=1, forced=reply[: 32 * self._tokens])
-        try:
-            answer = await self._model.reply(request)
-        except ModelUnavailable:
-            raise
-        except ModelError as error:
-            return Failure(f"the model failed: {error}", 1)
-        tokens = answer.choices[0].logprobs or ()
-        if not tokens:
-            return Failure("the model gave no log-probabilities of the reply", 1)
-        if all(token.logprob == 0.0 for token in tokens):
-            return Failure(
-                "the model tells its probabilities after it was made to say the reply", 1
-            )
-        return [token.logprob for token in tokens]
+
+async def said(
+    model: Model, turns: tuple[Message, ...], text: str, tokens: int
+) -> list[float] | Failure:
+    """The log-probability of each of a text's first tokens, had the model replied with it.
+
+    Raises `BudgetSpent` and `ModelUnavailable`; every other trouble becomes a `Failure`.
+    """
+    # Far more letters than the tokens can hold would only be sent in vain.
+    sampling = Sampling(max_tokens=tokens)
+    request = Request(turns, sampling, top_logprobs=1, forced=text[: 32 * tokens])
+    try:
+        answer = await model.reply(request)
+    except ModelUnavailable:
+        raise
+    except ModelError as error:
+        return Failure(f"the model failed: {error}", 1)
+    found = answer.choices[0].logprobs or ()
+    if not found:
+        return Failure("the model gave no log-probabilities of the text", 1)
+    if all(token.logprob == 0.0 for token in found):
+        return Failure("the model tells its probabilities after it was made to say the text", 1)
+    return [token.logprob for token in found]
