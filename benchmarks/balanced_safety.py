@@ -120,7 +120,8 @@ class Policy:
 
 def planned(seed: int, data: str) -> Plan:
     """What `trueup align --seed SEED --data DATA` would search with."""
-    return prepare(Job(policy="embedded", seed=seed, data=data))
+    # What is held out comes from elsewhere here, so the job need not hold out any of its own.
+    return prepare(Job(policy="embedded", seed=seed, data=data, held_out=4))
 
 
 async def searched(plan: Plan, policy: Model, judge: Judge, seed: int) -> tuple[Found, list[Any]]:

@@ -34,15 +34,15 @@ USUAL_REFUSAL = "I'm sorry, but I can't help with that."
 
 
 def opening(start: Prompt, pool: Sequence[Demonstration], by: By = "bm25") -> list[Candidate]:
-    """The ways to use a pool that are worth a first look, besides the prompt as it was given."""
+    """Ways to use a pool that are worth a first look, the likeliest first."""
     if not pool:
         return []
     whole = replace(start, demonstrations=tuple(pool))
     few, four = min(3, len(pool)), min(4, len(pool))
     hows = (
-        ("as the pool leans, in doubt an answer", Retrieval(four, mix="leaning", caution=-0.2)),
-        ("the same, fewer", Retrieval(few, mix="leaning", caution=-0.2)),
-        ("as the pool leans", Retrieval(four, mix="leaning")),
+        ("as the pool leans, in doubt an answer", Retrieval(few, mix="leaning", caution=-0.2)),
+        ("the same, one more", Retrieval(four, mix="leaning", caution=-0.2)),
+        ("as the pool leans", Retrieval(few, mix="leaning")),
         ("the nearest", Retrieval(four)),
         ("the nearest of each kind", Retrieval(four, mix="even")),
     )

@@ -36,6 +36,7 @@ from trueup.prompt import arms
 from trueup.prompt.candidates import Archive, Candidate
 from trueup.prompt.measuring import Measuring
 from trueup.prompt.prompt import Prompt
+from trueup.prompt.retrieval import By
 from trueup.prompt.selection import Selection
 from trueup.prompt.settings import Settings
 from trueup.prompt.states import Found, Judged, Node, Phase, Proposal, State
@@ -133,9 +134,10 @@ class Drpo:
         best = state.beam[0]
         fresh: list[Candidate] = []
         if state.round == 1:
-            fresh += arms.opening(
-                self._start.prompt, self._pool, "embedding" if self._embedder else "bm25"
-            )
+            by: By = "embedding" if self._embedder else "bm25"
+            usual, *others = arms.opening(self._start.prompt, self._pool, by) or [self._start]
+            learnt = arms.learnt(usual, self.archive, self._to_refuse(), self._pool)
+            fresh += [*learnt, usual, *others]
         else:
             fresh += await self._structured(best.candidate)
             if len(state.beam) > 1:
@@ -279,11 +281,13 @@ class Drpo:
         few = min(len(refusable), max(2, wanted // 6), wanted)
         return [*answerable[: wanted - few], *refusable[:few]] or list(self._search[:wanted])
 
+    def _to_refuse(self) -> list[Query]:
+        return [query for query in self._search if query.should_answer is False]
+
     async def _structured(self, parent: Candidate) -> list[Candidate]:
         failed = self._measuring.failed(parent)
         measured = list(self.archive.of(parent).values())
-        to_refuse = [query for query in self._search if query.should_answer is False]
-        found = arms.learnt(parent, self.archive, to_refuse, self._pool)
+        found = arms.learnt(parent, self.archive, self._to_refuse(), self._pool)
         found += await arms.without_misleading(parent, failed, self._embedder or self._policy)
         found += arms.remedy(parent, measured, self._remedies, self._rng)[:2]
         found += arms.retrieval(parent, self._rng)
@@ -361,7 +365,7 @@ class Drpo:
         incumbent = state.beam[0].candidate
         able = [one.candidate for one in judged if one.dropped is None]
         ranked = self._selection.ranked(able, incumbent)
-        best = self._selection.best([incumbent, *ranked])
+        best = self._selection.best([incumbent, *able])
         others = [one for one in ranked if one.id != best.id]
         beam = tuple(Node(one) for one in (best, *others)[: settings.beam])
         stale = state.stale + 1 if best.id == incumbent.id and state.round > 1 else 0

@@ -4,8 +4,10 @@
     selection.best([incumbent, *others])
     selection.ranked(candidates, incumbent)
 
-A candidate must be ahead of the incumbent on the queries they share, by a difference shrunk
-towards none. One that leaves too many harmless queries unanswered cannot win, however safe it is.
+The winner is the first candidate that the best is not ahead of by more than one standard error
+(Breiman et al., *Classification and Regression Trees*, 1984): what was there before, or seemed
+likelier beforehand, yields to evidence and not to luck. One that leaves too many harmless queries
+unanswered cannot win, however safe it is.
 """
 
 from __future__ import annotations
@@ -31,12 +33,17 @@ class Selection:
     def best(
         self, candidates: Sequence[Candidate], among: Sequence[Query] | None = None
     ) -> Candidate:
-        """The best of several, the first of those that may win unless another is ahead of it."""
-        best, *others = [one for one in candidates if self.may_win(one)] or candidates[:1]
-        for one in others:
-            if self.archive.gap(one, best, among).cautious > 0:
-                best = one
-        return best
+        """The first of several that none is clearly ahead of."""
+        able = [one for one in candidates if self.may_win(one)] or list(candidates[:1])
+        top = able[0]
+        for one in able[1:]:
+            if self.archive.gap(one, top, among).cautious > 0:
+                top = one
+        for one in able:
+            gap = self.archive.gap(top, one, among)
+            if gap.value <= gap.error:
+                return one
+        return top
 
     def ranked(self, candidates: Iterable[Candidate], incumbent: Candidate) -> list[Candidate]:
         """Those that may win, by how far they are ahead of the incumbent; itself if none may."""

@@ -47,7 +47,7 @@ class Settings:
     """How many bad replies the writer is shown. Published: the last reply, good or bad."""
     structured: int = 5
     """Structured proposals a round: retrieval, demonstrations, remedies. Published: none."""
-    first_answers: int = 24
+    first_answers: int = 40
     """Queries answered under the prompt as given, before anything is proposed."""
     calls: int | None = 300
     """Policy calls of the whole search, validation included; None for no limit."""
