@@ -135,9 +135,13 @@ class Drpo:
         fresh: list[Candidate] = []
         if state.round == 1:
             by: By = "embedding" if self._embedder else "bm25"
-            usual, *others = arms.opening(self._start.prompt, self._pool, by) or [self._start]
-            learnt = arms.learnt(usual, self.archive, self._to_refuse(), self._pool)
-            fresh += [*learnt, usual, *others]
+            openings = arms.opening(self._start.prompt, self._pool, by)
+            learnt = [
+                one
+                for usual in openings[:1]
+                for one in arms.learnt(usual, self.archive, self._to_refuse(), self._pool)
+            ]
+            fresh += [*learnt, *openings]
         else:
             fresh += await self._structured(best.candidate)
             if len(state.beam) > 1:
