@@ -4,7 +4,7 @@
     python benchmarks/prefixes.py --quick    # the first case only, writes nothing
 
 Two cases. A judge's: 24 requests at once for one token each, behind one page of 490 tokens. A
-round's: 6 candidates with a page each, 12 queries to every candidate, 16 tokens written. Each is
+round's: 4 candidates with a page each, 8 queries to every candidate, 16 tokens written. Each is
 run without sharing, with it, and with it once more as a later process would, which finds the
 states on disk. Wall time depends on what else the machine does; processor time and tokens read
 do not.
@@ -45,13 +45,13 @@ def judging() -> list[Request]:
 
 
 def candidates() -> list[Request]:
-    pages = [f"You are helper {one}. {SENTENCE * 20}" for one in "ABCDEF"]
+    pages = [f"You are helper {one}. {SENTENCE * 20}" for one in "ABCD"]
     return [
         Request(
             (Message("system", page), Message("user", f"How do I repair thing number {n}?")),
             Sampling(max_tokens=16),
         )
-        for n in range(12)
+        for n in range(8)
         for page in pages
     ]
 
@@ -99,7 +99,7 @@ def main() -> None:
     began, facts = time.perf_counter(), machine()
     rows = [asyncio.run(compared("24 requests behind one page of 490 tokens", judging()))]
     if not quick:
-        rows.append(asyncio.run(compared("6 candidates, 12 queries each", candidates())))
+        rows.append(asyncio.run(compared("4 candidates, 8 queries each", candidates())))
     judged = rows[0]
     targets = [
         {"name": f"times as fast, {judged['case']}{where}", "goal": f">= {SMALLEST_GAIN:g}",

@@ -65,7 +65,7 @@ class Request:
 
     def content(self) -> str:
         """Canonical JSON of everything that decides the reply."""
-        # Written out key by key: every call is hashed several times, and `asdict` takes ten times
+        # Written out key by key: every call is hashed several times, and `asdict` takes four times
         # as long. What it gives must never change: stored replies are found by it.
         sampling = self.sampling
         return _CANONICAL.encode(
