@@ -32,7 +32,7 @@ from trueup.judges.scoring import Checks, Judging, Static
 from trueup.models.model import Model
 from trueup.types import HIGHEST_SCORE, LOWEST_SCORE, Query, Verdict
 
-READ = 800
+READ = 600
 """Characters of a text that the methods read, its beginning and its end: what a pair costs is
 decided by this, and small models lose the thread of more."""
 WRITTEN = Judging(selection=(2, 3), attempts=1, max_tokens=320, reason_characters=120,
