@@ -22,7 +22,7 @@ async def test_the_same_prompt_for_few_more_calls(tmp_path: Path, judged_by: str
             folder.mkdir()
             async with FaultProxy(server.url, rate=rate, seed=seed) as proxy:
                 found.append(
-                    await search(proxy.url, folder, judged_by=judged_by, calls=40, timeout=1)
+                    await search(proxy.url, folder, judged_by=judged_by, calls=60, timeout=1)
                 )
             calls.append(proxy.calls)
             assert set(proxy.whole.values()) == {1}, "no whole answer is asked for again"
