@@ -30,6 +30,7 @@ FENCES = {
     "aiohttp": {"models/line"},
     "xllamacpp": {"models/embedded"},
     "huggingface_hub": {"models/named"},
+    "sentence_transformers": {"models/sentences"},
     "torch": {"models/local", "judges/reward_model"},
     "transformers": {"models/local", "judges/reward_model"},
     "datasets": {"data/rows"},

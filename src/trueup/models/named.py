@@ -6,6 +6,7 @@
     open_model("endpoint:http://localhost:8000#my-model")
     open_model("endpoint:http://a:8000,http://b:8000#my-model")      # balanced over both
     open_model("openai:gpt-4o-mini"), open_model("ollama:llama3.2")
+    open_model("sentences:all-mpnet-base-v2")                        # embeds, and nothing else
 
 The name says where and what, never with which key: keys come from the environment, or from a file
 that only its owner can read. A key made for one company is sent to no other server. Opening is
@@ -28,6 +29,7 @@ from trueup.models.balanced import balanced
 from trueup.models.embedded import Embedded
 from trueup.models.endpoint import Endpoint
 from trueup.models.model import Model
+from trueup.models.sentences import Sentences
 
 FORMS = (
     "embedded",
@@ -38,8 +40,9 @@ FORMS = (
     "openrouter:MODEL",
     "ollama:MODEL",
     "vllm:MODEL",
+    "sentences:NAME",
 )
-"""The forms a name can have; `gguf:` and `hub:` take ?slots=N&context=N."""
+"""The forms a name can have; `gguf:` and `hub:` take ?slots=N&context=N, `sentences:` embeds."""
 
 _PLACES = {
     "openai": "https://api.openai.com/v1",
@@ -83,6 +86,8 @@ def open_model(
     if form == "hub" and rest:
         path, options = _options(rest)
         return _embedded(_downloaded(path), options, concurrency)
+    if form == "sentences" and rest:
+        return Sentences(rest)
     if form == "endpoint" and rest:
         url, _, model = rest.partition("#")
         return _endpoint(url, model, name, concurrency, api_key_env)
