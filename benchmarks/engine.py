@@ -193,7 +193,7 @@ def main() -> None:
     facts = machine()
     with serving(DELAY) as url:
         rows = [
-            asyncio.run(measured(url, at, 20 * at if quick else 40 * at, 3 if quick else 7))
+            asyncio.run(measured(url, at, 20 * at if quick else 30 * at, 3 if quick else 5))
             for at in IN_FLIGHT
         ]
     results = {
