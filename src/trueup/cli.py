@@ -99,12 +99,17 @@ def align(
         bool,
         typer.Option("--rewrite-demonstrations", help="Rewrite the pool under critique first."),
     ] = False,
+    embedder: Annotated[
+        str | None,
+        typer.Option(help="Retrieve by this model's embeddings, not words; see sentences:NAME."),
+    ] = None,
     calls: Annotated[int | None, typer.Option(help="Policy calls of the search.")] = None,
     k: Annotated[
         int | None, typer.Option("--k", help="Demonstrations in the prompt to start from.")
     ] = None,
     frequency_penalty: Annotated[
-        float | None, typer.Option(help="Against loops: -2 to 2, 0 by default.")
+        float | None,
+        typer.Option(help="Against loops, -2 to 2: 0.3 where the policy is embedded, else 0."),
     ] = None,
     prompt_format: Annotated[
         str | None,
@@ -155,6 +160,7 @@ def align(
         "held_out_data": held_out_data,
         "demonstrations": demonstrations,
         "rewrite_demonstrations": rewrite_demonstrations or None,
+        "embedder": embedder,
         "calls": calls,
         "k": k,
         "format": prompt_format,
