@@ -33,9 +33,7 @@ def test_a_sentence_has_its_language(code: str, text: str) -> None:
     assert language(text) == code
 
 
-@pytest.mark.parametrize(
-    "text", ["", "Paris", "123 + 4", "OK", "🙂🙂", "und ist the with"]
-)
+@pytest.mark.parametrize("text", ["", "Paris", "123 + 4", "OK", "🙂🙂", "und ist the with"])
 def test_too_little_to_tell(text: str) -> None:
     assert language(text) is None
 
