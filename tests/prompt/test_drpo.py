@@ -328,6 +328,6 @@ async def test_a_record_says_what_was_tried_and_how_it_did() -> None:
         "notes": [],
     }
     opening = json.loads(run.records[1])["candidates"]
-    assert [one["arm"] for one in opening] == ["start", "demonstration"] + ["retrieval"] * 5
+    assert [one["arm"] for one in opening] == ["start", "demonstration"] + ["retrieval"] * 3
     assert {one["parent"] for one in opening[2:]} == {start["best"]}
     assert opening[1]["parent"] == opening[2]["id"]

@@ -39,12 +39,12 @@ def opening(start: Prompt, pool: Sequence[Demonstration], by: By = "bm25") -> li
         return []
     whole = replace(start, demonstrations=tuple(pool))
     few, four = min(3, len(pool)), min(4, len(pool))
+    # Not the plain nearest, nor the nearest of each kind: queries written by the pool's own authors
+    # have their nearest neighbours in it, and flatter both (docs/log.md).
     hows = (
         ("as the pool leans, in doubt an answer", Retrieval(few, mix="leaning", caution=-0.2)),
         ("the same, one more", Retrieval(four, mix="leaning", caution=-0.2)),
         ("as the pool leans", Retrieval(few, mix="leaning")),
-        ("the nearest", Retrieval(four)),
-        ("the nearest of each kind", Retrieval(four, mix="even")),
     )
     return [
         Candidate(
