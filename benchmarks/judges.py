@@ -46,9 +46,10 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "judges.json"
 KNOWN = ROOT / "src" / "trueup" / "judges" / "known.json"
 SETS = (
-    "llmbar", "llmbar_prefs", "pandalm", "judgebench", "hhh", "mt_bench_human",
-    "xstest_completions",
+    "llmbar", "pandalm", "hhh", "xstest_completions", "llmbar_prefs", "mt_bench_human",
+    "judgebench",
 )  # fmt: skip
+"""Short replies first."""
 QUICK = (
     "yes-no-1,yes-no-2,yes-no-3,yes-no,rating,perplexity,information,guessing,pairs,checks,longer"
 )
@@ -214,7 +215,7 @@ def page(parts: Mapping[str, Any]) -> str:
     if "sets" in parts:
         found = parts["sets"]
         sizes = "; ".join(f"{name} {one['n']}" for name, one in found["sets"].items())
-        lines += [f"Seven sets of labels ({sizes}), each weighing the same:", ""]
+        lines += [f"People's labels ({sizes}), each set weighing the same:", ""]
         lines += [*_methods_table(found), "", "Agreement set by set:", "", *_sets_table(found), ""]
         lines += [f"> {found['advice']['text']}", ""]
         lines += [_panels(found), "", "Does the choice transfer? By set, what the others said:", ""]
@@ -348,7 +349,7 @@ def targets(parts: Mapping[str, Any], seconds: Mapping[str, float]) -> list[dict
     if "sets" in parts:
         honest = parts["sets"]["advice"]["honest"]
         target(
-            "seven sets: the best method, cross-fitted, beats a coin",
+            f"{len(parts['sets']['sets'])} sets: the best method, cross-fitted, beats a coin",
             "interval above 0.5",
             [round(honest[end], 3) for end in ("value", "low", "high")],
             honest["low"] > 0.5,
@@ -381,11 +382,13 @@ async def main() -> None:
         "--part", default="sets", choices=["all", "natural", "sets", "written", "attacks"]
     )
     options.add_argument("--n", type=int, default=20, help="comparisons of each of the seven sets")
+    options.add_argument("--sets", default=",".join(SETS), help="which of them, with commas")
+    options.add_argument("--threads", type=int, help="of the model; 1 is best beside other work")
     chosen = options.parse_args()
     chosen.runs.mkdir(parents=True, exist_ok=True)
     before = json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() else {}
     parts: dict[str, Any] = dict(before.get("parts", {}))
-    model = Embedded(slots=8)
+    model = Embedded(slots=8, threads=chosen.threads)
     every = ["sets", "natural", "written", "attacks"]
     times: dict[str, float] = dict(before.get("seconds", {}))
     try:
@@ -396,7 +399,9 @@ async def main() -> None:
                     model, chosen.runs, part, ["llmbar_natural"], QUICK, 64, 5
                 )
             elif part == "sets":
-                parts[part] = await measured(model, chosen.runs, part, SETS, QUICK, chosen.n, 1)
+                parts[part] = await measured(
+                    model, chosen.runs, part, chosen.sets.split(","), QUICK, chosen.n, 1
+                )
             elif part == "written":
                 parts[part] = await measured(model, chosen.runs, part, ["pandalm"], WRITTEN, 20, 1)
             else:
