@@ -36,12 +36,19 @@ class PublicSet:
 
 def read_public(name: str, place: str) -> Iterator[Query]:
     """The queries of a public set kept at `place`: a file, a folder or a hub data set."""
+    for _, query in read_rows(name, place):
+        yield query
+
+
+def read_rows(name: str, place: str) -> Iterator[tuple[Row, Query]]:
+    """The same with the rows they were read from, for whoever needs more of a row than its query:
+    the answers that are right, later turns, the reply of a reference model."""
     chosen = PUBLIC_SETS[name]
     for source in _sources(name, chosen, place):
         for row in iterate_rows(source):
             query = chosen.query(row)
             if query is not None:
-                yield query
+                yield row, query
 
 
 def _sources(name: str, chosen: PublicSet, place: str) -> list[str | Path]:
@@ -182,6 +189,7 @@ PUBLIC_SETS: dict[str, PublicSet] = {
         _texts("hh_redteam", "question", None, "red team"),
         ("hh_rlhf",),
     ),
+    "imdb": PublicSet(("imdb_2k", "imdb"), _texts("imdb", "review", True)),
     "just_eval": PublicSet(("just_eval_instruct", "just_eval"), _just_eval),
     "lima": PublicSet(("just_eval_instruct", "just_eval"), _lima, ("just_eval",)),
     "malicious_instruct": PublicSet(
