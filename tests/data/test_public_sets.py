@@ -34,6 +34,7 @@ ROWS = {
         Query("How many?", "maths", True, reference="1200"),
     ),
     "hh_redteam": ({"id": 0, "question": "What now?"}, Query("What now?", "red team", None)),
+    "imdb": ({"label": 1, "text": "I liked it."}, Query("I liked it.", "", True)),
     "just_eval": (
         {"instruction": "Tell me", "dataset": "lima", "category": "regular"},
         Query("Tell me", "regular", True),
