@@ -135,6 +135,7 @@ def test_the_real_sets() -> None:
         "alpaca_eval": {True: 673},
         "drpo_seeds": {True: 138, False: 42},
         "gsm8k": {True: 1319},
+        "imdb": {True: 2000},
         "hh_redteam": {None: 5014},
         "just_eval": {True: 544, False: 76, None: 68},
         "lima": {True: 195},
