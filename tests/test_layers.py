@@ -19,9 +19,10 @@ LEVELS = [
     {"job"},
     {"gate"},
     {"plan"},
-    {"estimate"},
-    {"alignment", "judging"},
-    {"screen", "judge_command"},
+    {"estimate", "subjects"},
+    {"alignment", "judging", "evaluate_job"},
+    {"screen", "judge_command", "evaluating"},
+    {"evaluate_command"},
     {"cli"},
     {"__main__"},
 ]
@@ -34,13 +35,13 @@ FENCES = {
     "torch": {"models/local", "judges/reward_model"},
     "transformers": {"models/local", "judges/reward_model"},
     "datasets": {"data/rows"},
-    "pyarrow": {"data/rows"},
+    "pyarrow": {"data/rows", "data/parquet"},
     "bm25s": {"prompt/similarity"},
     "json_repair": {"judges/ask", "models/shape"},
     "jinja2": {"report/markdown"},
     "tomli_w": {"aligned", "job"},
-    "typer": {"cli", "judge_command"},
-    "rich": {"screen", "judge_command"},
+    "typer": {"cli", "judge_command", "evaluate_command"},
+    "rich": {"screen", "judge_command", "evaluate_command"},
 }
 LEVEL = {room: number for number, rooms in enumerate(LEVELS) for room in rooms}
 

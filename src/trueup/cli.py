@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from trueup import __version__, judge_command
+from trueup import __version__, evaluate_command, judge_command
 from trueup.errors import SettingsError, TrueupError
 
 if TYPE_CHECKING:
@@ -144,6 +144,8 @@ def align(
 
     The same command again goes on where it stopped, and pays nothing twice.
     """
+    from trueup.job import read_prices
+
     given = {
         "policy": policy,
         "writer": writer,
@@ -172,7 +174,7 @@ def align(
         "budget_tokens": budget_tokens,
         "budget_usd": budget_usd,
         "budget_minutes": budget_minutes,
-        "prices": _prices(price) if price else None,
+        "prices": read_prices(price) if price else None,
         "out": out,
     }
     from trueup.plan import prepare
@@ -236,22 +238,8 @@ def _job(path: Path | None, given: dict[str, Any]) -> Job:
     return Job.of(kept | given)
 
 
-def _prices(given: list[str]) -> dict[str, tuple[float, float]]:
-    prices = {}
-    for one in given:
-        role, _, amounts = one.partition("=")
-        try:
-            tokens_in, tokens_out = (float(amount) for amount in amounts.split(","))
-        except ValueError:
-            raise SettingsError(
-                f"{one!r} is no price: write ROLE=IN,OUT in USD per million tokens, as in "
-                "policy=0.15,0.60."
-            ) from None
-        prices[role.strip()] = (tokens_in, tokens_out)
-    return prices
-
-
 app.command()(judge_command.judge)
+app.command()(evaluate_command.evaluate)
 
 
 @app.command()
@@ -282,6 +270,9 @@ def show(run: Run) -> None:
     screen.say()
     if record.method == "judge":
         judge_command.show_run(run)
+        return
+    if record.method == "evaluate":
+        evaluate_command.show_run(run)
         return
     rounds = read_rounds(run)
     if rounds:

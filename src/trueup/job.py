@@ -241,3 +241,19 @@ class Job(BaseModel):
     def same_result(self, other: Job) -> bool:
         """Whether both decide the same, whatever they may spend and wherever they write."""
         return self.name == other.name
+
+
+def read_prices(given: list[str]) -> dict[str, tuple[float, float]]:
+    """Prices as they stand on a command line. Raises `SettingsError`."""
+    prices = {}
+    for one in given:
+        role, _, amounts = one.partition("=")
+        try:
+            tokens_in, tokens_out = (float(amount) for amount in amounts.split(","))
+        except ValueError:
+            raise SettingsError(
+                f"{one!r} is no price: write ROLE=IN,OUT in USD per million tokens, as in "
+                "policy=0.15,0.60."
+            ) from None
+        prices[role.strip()] = (tokens_in, tokens_out)
+    return prices

@@ -60,7 +60,7 @@ class Benchmark:
     read: Read
     judged: Judged
     figures: tuple[Figure, ...]
-    """Its own; the first that was measured is its headline. Criteria, lengths and costs are added
+    """Its own, the one to look at first (its headline) first. Criteria, lengths and costs are added
     to every benchmark's."""
     mark: Mark = marks.nothing
     criteria: Callable[[Item], tuple[Criterion, ...]] = lambda item: ()
@@ -74,6 +74,10 @@ class Benchmark:
     def needs_judge(self) -> bool:
         """Whether a model may judge here; the others are the same whoever judges."""
         return self.judged in ("scores", "pairs")
+
+    def headline(self, by_code: bool) -> Figure:
+        """The figure to look at first, of those that there are without a model that judges."""
+        return next(one for one in self.figures if not by_code or one.name not in self.gathers)
 
 
 def named(text: str) -> tuple[Benchmark, str]:

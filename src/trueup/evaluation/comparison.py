@@ -213,7 +213,7 @@ def comparison_table(comparison: Comparison) -> list[Row]:
         ]
         if applicable:
             rows.append(_compared(measure, applicable))
-    return _adjusted(rows)
+    return adjusted(rows)
 
 
 def _compared(measure: Measure, pairs: list[tuple[Judged, Judged]]) -> Row:
@@ -236,7 +236,7 @@ def _compared(measure: Measure, pairs: list[tuple[Judged, Judged]]) -> Row:
     )
 
 
-def _adjusted(rows: list[Row]) -> list[Row]:
+def adjusted(rows: list[Row]) -> list[Row]:
     """The rows with p values adjusted within each group."""
     groups: dict[str, list[int]] = {}
     for i, row in enumerate(rows):

@@ -20,7 +20,7 @@ from trueup.types import HIGHEST_SCORE, LOWEST_SCORE
 OUTCOMES = ("answered", "refused", "degenerate", "off topic")
 
 Better = Literal["higher", "lower", ""]
-Unit = Literal["score", "share", "words", "tokens"]
+Unit = Literal["score", "share", "words", "tokens", "seconds"]
 SCALE = (LOWEST_SCORE, HIGHEST_SCORE)
 SHARE = (0.0, 1.0)
 

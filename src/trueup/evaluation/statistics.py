@@ -47,6 +47,9 @@ CONFIDENCE = 0.95
 SPARSE = 0.5
 """Share of differences that are exactly zero from which they are treated like yes/no ones."""
 
+MOST_SIGNS = 4_000_000
+"""Random signs held at a time: what the test takes of memory does not grow with the pairs."""
+
 Values = Sequence[float | None] | NDArray[np.float64]
 
 
@@ -248,8 +251,9 @@ def permutation_p(
         return float(np.mean(np.abs((1 - 2 * codes) @ changes) >= seen))
     rng = np.random.default_rng(seed)
     extreme = 0
-    for start in range(0, permutations, 1000):
-        count = min(1000, permutations - start)
+    at_once = max(1, min(1000, MOST_SIGNS // len(changes)))
+    for start in range(0, permutations, at_once):
+        count = min(at_once, permutations - start)
         signs = rng.integers(0, 2, (count, len(changes))) * 2 - 1
         extreme += int((np.abs(signs @ changes) >= seen).sum())
     return (extreme + 1) / (permutations + 1)
@@ -338,6 +342,8 @@ def _clipped(
 
 
 def _floats(values: Values) -> Floats:
+    if isinstance(values, np.ndarray):
+        return values.astype(np.float64, copy=False)
     return np.array([math.nan if value is None else value for value in values], dtype=np.float64)
 
 

@@ -24,8 +24,8 @@ import os
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -121,14 +121,45 @@ class RunFolder:
 
     def write_text(self, name: str, text: str) -> Path:
         """Write or replace one file of the run, wholly or not at all. Raises `StoreError`."""
+        self._named(name)
+        self._unfinish()
+        return self._write(name, text)
+
+    def _named(self, name: str) -> None:
         taken = (CALLS, LOCK, ABOUT, FINISHED)
         if not name or name.startswith(".") or set(name) & set("/\\:") or name in taken:
             raise StoreError(
                 f"{name!r} cannot be the name of a run's file. Give a plain name such as "
                 "'report.md'."
             )
+
+    @contextmanager
+    def lines(self, name: str) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+        """A file of one JSON record a line, written record by record and held nowhere.
+
+        It appears under its name when all are written. Raises `StoreError`.
+        """
+        self._named(name)
         self._unfinish()
-        return self._write(name, text)
+        unready = self.path / f".{name}.writing"
+        with self._writing():
+            file = unready.open("w", encoding="utf-8", newline="\n")
+
+        def write(record: Mapping[str, Any]) -> None:
+            with self._writing():
+                file.write(to_json(dict(record)) + "\n")
+
+        try:
+            yield write
+            with self._writing():
+                file.flush()
+                os.fsync(file.fileno())
+                file.close()
+                unready.replace(self.path / name)
+                _sync_names(self.path)
+        finally:
+            file.close()
+            unready.unlink(missing_ok=True)
 
     def append_round(self, record: Mapping[str, Any]) -> None:
         """Record a round under its "number" (a whole number from 0); again replaces it.

@@ -1,0 +1,321 @@
+"""`trueup evaluate`: its options, and what it prints.
+
+    trueup evaluate runs/align-1a2b3c4d --benchmark xstest@~/data --benchmark gsm8k@~/data \\
+        --against plain --n 100
+
+A line a benchmark at the end, its headline before and after; all of it with `trueup show`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from trueup.errors import SettingsError, StoreError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from trueup.evaluate_job import Prepared
+    from trueup.evaluating import Told
+
+QUIET_SECONDS = 10.0
+"""Between two lines of progress."""
+
+
+def evaluate(
+    model: Annotated[
+        str,
+        typer.Argument(help="A run's folder, an aligned.toml, or a model: embedded, endpoint:..."),
+    ],
+    benchmark: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="NAME@PATH, once for each: just_eval, alpaca_eval, mt_bench, advbench, "
+            "malicious_instruct, xstest, hh_redteam, truthfulqa, truthfulqa_mc, gsm8k, imdb, or "
+            "queries@FILE for your own."
+        ),
+    ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            help="Another one to compare with, query by query; plain is the run's own model "
+            "under the plain prompt."
+        ),
+    ] = None,
+    n: Annotated[int, typer.Option("--n", min=1, help="Queries of each benchmark.")] = 100,
+    everything: Annotated[bool, typer.Option("--all", help="All queries instead.")] = False,
+    judge: Annotated[
+        str | None,
+        typer.Option(
+            help="Who judges where code cannot: checks (code all the same; the default where the "
+            "model is embedded), written or likelihood."
+        ),
+    ] = None,
+    judge_model: Annotated[
+        str | None,
+        typer.Option(help="The model that judges; by default the one evaluated, without a prompt."),
+    ] = None,
+    until: Annotated[
+        bool,
+        typer.Option(
+            "--until", help="Stop each comparison as soon as it is decided, with --n at most."
+        ),
+    ] = False,
+    max_tokens: Annotated[
+        int | None,
+        typer.Option(min=1, help="The longest reply, where a benchmark's own limit is not lower."),
+    ] = None,
+    frequency_penalty: Annotated[
+        float | None, typer.Option(help="Against loops, -2 to 2: by default the run's own.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Which queries are sampled.")] = 0,
+    at_once: Annotated[int, typer.Option(min=1, help="Queries under way at a time.")] = 32,
+    parquet: Annotated[
+        bool, typer.Option("--parquet", help="Write the judged replies as Parquet as well.")
+    ] = False,
+    budget_calls: Annotated[int | None, typer.Option(help="Most calls of all roles.")] = None,
+    budget_tokens: Annotated[int | None, typer.Option(help="Most tokens, in and out.")] = None,
+    budget_usd: Annotated[float | None, typer.Option(help="Most money; see --price.")] = None,
+    budget_minutes: Annotated[float | None, typer.Option(help="Most time.")] = None,
+    price: Annotated[
+        list[str] | None,
+        typer.Option(help="ROLE=IN,OUT: USD per million tokens of model, against or judge."),
+    ] = None,
+    out: Annotated[str | None, typer.Option(help="The run's folder; runs/NAME by default.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be done and cost; call nobody.")
+    ] = False,
+    yes: Annotated[
+        bool,
+        typer.Option("--yes", "-y", help="Start without asking, also where it may cost money."),
+    ] = False,
+) -> None:
+    """Measure how good a model or an aligned run is on benchmarks, and what alignment bought.
+
+    The same command again goes on where it stopped, and pays nothing twice; with a larger --n it
+    adds to what there is.
+    """
+    from trueup.evaluate_job import EvaluateJob, prepare
+    from trueup.job import read_prices
+
+    job = EvaluateJob(
+        model=model,
+        benchmarks=tuple(benchmark or ()),
+        against=against,
+        judge=judge,  # type: ignore[arg-type]
+        judge_model=judge_model,
+        max_tokens=max_tokens,
+        frequency_penalty=frequency_penalty,
+        seed=seed,
+        n=None if everything else n,
+        until=until,
+        at_once=at_once,
+        parquet=parquet,
+        budget_calls=budget_calls,
+        budget_tokens=budget_tokens,
+        budget_usd=budget_usd,
+        budget_minutes=budget_minutes,
+        prices=read_prices(price) if price else {},
+        out=out,
+    )
+    prepared = prepare(job)
+    if dry_run:
+        _plan(prepared)
+        _expected(prepared)
+        return
+    try:
+        asyncio.run(_evaluated(prepared, yes))
+    except KeyboardInterrupt:
+        typer.echo(f"\nStopped. Run it again to go on; {job.folder} keeps the replies.", err=True)
+        raise typer.Exit(130) from None
+
+
+async def _evaluated(prepared: Prepared, yes: bool) -> None:
+    from trueup.evaluating import run
+
+    paid = "; ".join(prepared.paid())
+    _plan(prepared)
+    if paid and not yes:
+        if not sys.stdin.isatty():
+            raise SettingsError(
+                f"Calls to other machines may cost money ({paid}), and nobody is there to be "
+                "asked: add --yes, or see what it would take with --dry-run."
+            )
+        _expected(prepared)
+        if not typer.confirm(f"Calls to other machines may cost money ({paid}). Start?"):
+            raise SettingsError("Nothing was started: add --yes to start without being asked.")
+    outcome = await run(prepared, _Progress())
+    show(outcome.results, details=False)
+    typer.echo(f"\nEvery figure: trueup show {outcome.folder}")
+    typer.echo(f"Every reply: {outcome.folder}/NAME.jsonl")
+
+
+class _Progress:
+    """A line now and then, on what is under way."""
+
+    def __init__(self) -> None:
+        self._last = time.monotonic()
+
+    def __call__(self, told: Told) -> None:
+        now = time.monotonic()
+        if told.done == told.of or now - self._last > QUIET_SECONDS:
+            self._last = now
+            typer.echo(f"{told.benchmark}: {told.done} of {told.of}", err=True)
+
+
+def _plan(prepared: Prepared) -> None:
+    console = _console()
+    rows = [(label, subject.told) for label, subject in zip(prepared.labels, prepared.subjects,
+            strict=True)]  # fmt: skip
+    rows += [
+        (
+            name,
+            f"{prepared.n(name)} of {held} in {place}, replies of at most "
+            f"{prepared.sampling(benchmark).max_tokens} tokens",
+        )
+        for name, (benchmark, place, held) in prepared.benchmarks.items()
+    ]
+    rows += [("judge", prepared.judge_told), ("folder", str(prepared.job.folder))]
+    for name, told in rows:
+        _say(console, f"{name:<19}{told}")
+    console.print()
+
+
+def _expected(prepared: Prepared) -> None:
+    rows = list(prepared.expected())
+    _table(
+        _console(),
+        [
+            [one.benchmark, f"{one.n:,}", f"{one.calls:,}", f"{one.judge_calls:,}",
+             f"{one.tokens:,}"]
+            for one in rows
+        ],
+        "", "queries", "calls", "judge's calls", "tokens",
+    )  # fmt: skip
+    typer.echo(
+        f"About {sum(one.calls + one.judge_calls for one in rows):,} calls and "
+        f"{sum(one.tokens for one in rows):,} tokens in all, replies at their longest."
+    )
+
+
+def show_run(folder: Path) -> None:
+    """All of a run's results. Raises `StoreError` where it has not finished."""
+    path = folder / "results.json"
+    try:
+        results = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise StoreError(
+            f"{path} cannot be read: the run has not finished. The same `trueup evaluate` goes on."
+        ) from error
+    show(results)
+
+
+def show(results: Mapping[str, Any], *, details: bool = True) -> None:
+    """The benchmarks' headlines, and with `details` every figure of each."""
+    console = _console()
+    pairs = "against" in results["models"]
+    for label, one in results["models"].items():
+        _say(console, f"{label}: {one['told']}")
+    _say(console, f"judge: {results['judge']}")
+    console.print()
+    columns = ["", "headline", "against" if pairs else "model [95%]"]
+    columns += ["model", "difference [95%]", "won/tied/lost", "needed"] if pairs else []
+    rows = [_headline(name, one, pairs) for name, one in results["benchmarks"].items()]
+    _table(console, rows, *columns, "n", "failed", "tokens added", "seconds")
+    if pairs:
+        _say(console, "needed: queries at which a difference like this is found 4 times in 5.")
+    if details:
+        for name, one in results["benchmarks"].items():
+            _details(console, name, one, pairs)
+    if results["stopped"]:
+        _say(console, f"Stopped early: {results['stopped']} The same command with more goes on.")
+
+
+def _headline(name: str, one: Mapping[str, Any], pairs: bool) -> list[str]:
+    row = one["headline"]
+    if row is None:
+        return [name, "nothing measured", *["–"] * (7 if pairs else 2), str(one["n"]), "", ""]
+    cells = [name, _directed(row), _interval(row["before"])]
+    if pairs:
+        tally = "–" if row["wins"] is None else f"{row['wins']}/{row['ties']}/{row['losses']}"
+        needed = "–" if row["needed"] is None else f"{row['needed']:,}"
+        gap = _interval(row["difference"], signed=True)
+        if one.get("decided"):
+            gap += " decided"
+        cells += [_interval(row["after"]), gap, tally, needed]
+    costs = {cost["name"]: cost["after"] or cost["before"] for cost in one["table"]}
+    added, seconds = one["tokens_added"], costs.get("seconds")
+    cells += [str(row["n"]), str(row["failed"])]
+    cells.append("–" if added is None else f"{added['tokens']:.0f}")
+    return [*cells, "–" if seconds is None else f"{seconds['value']:.2f}"]
+
+
+def _details(console: Console, name: str, one: Mapping[str, Any], pairs: bool) -> None:
+    console.print()
+    _say(console, f"{name}: {one['told']}")
+    if not one["table"]:
+        return
+    _say(console, f"Follows {one['protocol']}")
+    _say(console, f"Differs: {one['differs']}")
+    rows = []
+    for row in one["table"]:
+        cells = [row["group"], _directed(row), _interval(row["before"])]
+        if pairs:
+            gap = _interval(row["difference"], signed=True)
+            cells += [_interval(row["after"]), gap, row["clear"] or ""]
+        rows.append([*cells, str(row["n"]), str(row["failed"])])
+    columns = ["against", "model", "difference [95%]", "clear"] if pairs else ["model [95%]"]
+    _table(console, rows, "", "", *columns, "n", "failed")
+
+
+def _directed(row: Mapping[str, Any]) -> str:
+    better = {"higher": " ↑", "lower": " ↓"}.get(row["better"], "")
+    return f"{row['name']}{better}"
+
+
+def _interval(found: Mapping[str, Any] | None, *, signed: bool = False) -> str:
+    if found is None:
+        return "–"
+    sign = "+" if signed else ""
+    if found["low"] is None or found["high"] is None:
+        return f"{found['value']:{sign}.2f}"
+    return f"{found['value']:{sign}.2f} [{found['low']:{sign}.2f}, {found['high']:{sign}.2f}]"
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    console = Console(highlight=False, soft_wrap=True)
+    if not console.is_terminal:
+        console.width = max(console.width, 200)
+    return console
+
+
+def _say(console: Console, text: str) -> None:
+    from rich.text import Text
+
+    from trueup.report.escaping import printable
+
+    console.print(Text(printable(text)))
+
+
+def _table(console: Console, rows: Sequence[Sequence[str]], *columns: str) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from trueup.report.escaping import printable
+
+    drawn = Table(box=None, pad_edge=False, header_style="bold dim")
+    for column in columns:
+        drawn.add_column(column)
+    for row in rows:
+        drawn.add_row(*(Text(printable(cell)) for cell in row))
+    console.print(drawn)
