@@ -16,13 +16,14 @@ else
   INSTALL = $(UV) pip install --quiet --python $(BIN)/python
 endif
 
-.PHONY: help align test check bench docs clean
+.PHONY: help align test check bench peers-env docs clean
 
 help:
 	@echo "make align   align the embedded model and show what that bought (ARGS='--held-out 40')"
 	@echo "make test    run the tests, with coverage (ARGS='tests/test_job.py')"
 	@echo "make check   ruff and mypy"
 	@echo "make bench   measure (NAME=startup; see benchmarks/)"
+	@echo "make peers-env  an environment of their own for GEPA and DSPy (see docs/peers.md)"
 	@echo "make docs    write docs/cli.md anew"
 	@echo "make clean   remove the environment"
 
@@ -39,6 +40,16 @@ check: $(VENV)/.dev
 
 bench: $(VENV)/.dev $(VENV)/.embedded-if-possible
 	$(BIN)/python benchmarks/$(or $(NAME),startup).py $(ARGS)
+
+# The optimizers that ours is compared with, beside the project's environment and never in it.
+PEERS := benchmarks/peers/.venv
+
+peers-env: $(PEERS)/.made $(VENV)/.dev $(VENV)/.embedded-if-possible
+
+$(PEERS)/.made: benchmarks/peers/requirements.txt
+	$(PYTHON) -m venv --clear $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
 
 docs: $(VENV)/.core
 	$(BIN)/python docs/generate_cli.py

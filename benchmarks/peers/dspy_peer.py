@@ -6,8 +6,8 @@ The program is one `Predict("query -> response")` whose instruction is the plain
 out as a plain conversation, not in DSPy's fields, because what is compared is the prompt found; the
 writer is asked in DSPy's own layout.
 
-Own material. MIPROv2: demonstrations bootstrapped from the policy's own good replies (up to 4, score
-0.75 or more), instructions by its grounded proposer. COPRO: instructions by the writer.
+Own material. MIPROv2: demonstrations bootstrapped from the policy's own good replies (up to 4,
+score 0.5 or more), instructions by its grounded proposer. COPRO: instructions by the writer.
 
 Same pool. MIPROv2: the pool is its labelled training set (up to 4 labelled demonstrations a set,
 beside bootstrapped ones), and as many instruction candidates again are drawn from the pool's
@@ -17,8 +17,8 @@ one that was tried before, the best half the time), and stand in for whatever of
 cannot be read.
 
 Sizes follow the budget B. MIPROv2: validation B/12, B/6 training queries to bootstrap from, 6
-candidates; trials go on until the budget is spent (repeated ones cost nothing). COPRO: B/20 queries,
-depth 3, as much breadth as the budget pays for.
+candidates; half as many trials again as the budget pays for, since repeated ones cost nothing.
+COPRO: B/20 queries, depth 3, as much breadth as the budget pays for.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ dspy.settings.configure(disable_history=True)
 
 CANDIDATES = 6
 SHOWN = 4
-GOOD = 0.75
+GOOD = 0.5
 ENDLESS = 10**9
 
 
@@ -89,7 +89,9 @@ class WithLines(Through):
         return usable + [self._drawn(asked) for _ in range(n - len(usable))]
 
     def _drawn(self, asked: str) -> str:
-        tried = re.findall(r"Instruction #\d+: (.*?)(?=\\n\[|\n\[|\\?['\"], |$)", asked, re.S)
+        # DSPy lists what was tried between guillemets, later lines of one indented.
+        listed = re.findall(r"Instruction #\d+: (.*?)\s*»", asked, re.S)
+        tried = ["\n".join(line.strip() for line in one.splitlines()) for one in listed]
         text = self._task["start"]
         if tried:  # they are listed from the worst to the best
             text = tried[-1] if self._chance.random() < 0.5 else self._chance.choice(tried)
@@ -101,29 +103,31 @@ class WithLines(Through):
         )
 
 
-class Plain(dspy.ChatAdapter):
+class Program(dspy.Module):
     """The policy is asked as users ask it, and all it says is the reply."""
 
-    def format(self, signature: Any, demos: Any, inputs: Any) -> Any:
-        shown = [
-            {"query": one["query"], "reply": one["response"]} for one in demos if "response" in one
-        ]
-        return laid_out(signature.instructions, shown, inputs["query"])
-
-    def parse(self, signature: Any, completion: str) -> dict[str, Any]:
-        return {"response": completion}
-
-
-class Program(dspy.Module):
-    """One question, one answer."""
+    door: Door
 
     def __init__(self, instruction: str) -> None:
         super().__init__()
         self.predict = dspy.Predict(dspy.Signature("query -> response", instruction))
 
     def forward(self, query: str) -> Any:
-        with dspy.context(adapter=Plain()):
-            return self.predict(query=query)
+        found = self.predict
+        asked = laid_out(found.signature.instructions, shown_by(found), query)
+        said = dspy.Prediction(response="" if self.door.spent else self.door.policy(asked))
+        # What `Predict` does itself: demonstrations are bootstrapped from the trace.
+        if dspy.settings.trace is not None:
+            dspy.settings.trace.append((found, {"query": query}, said))
+        return said
+
+
+def shown_by(predictor: Any) -> list[dict[str, str]]:
+    return [
+        {"query": one["query"], "reply": one["response"]}
+        for one in predictor.demos
+        if "response" in one
+    ]
 
 
 class FromPool(MIPROv2):
@@ -147,6 +151,7 @@ class FromPool(MIPROv2):
 def run(task: Mapping[str, Any], door: Door) -> dict[str, Any]:
     """The best program's instruction and demonstrations; what went wrong is told in the note."""
     policy, writer = Through(door, "policy"), Through(door, "writer")
+    Program.door = door  # not the program's own: programs are copied all the time
 
     def metric(example: Any, said: Any, trace: Any = None) -> float:
         return door.judge(example.query, said.response).score
@@ -155,14 +160,9 @@ def run(task: Mapping[str, Any], door: Door) -> dict[str, Any]:
     with dspy.context(lm=policy, num_threads=THREADS, max_errors=ENDLESS):
         found, note = optimize(task, door, metric, policy, writer)
     (predictor,) = found.predictors()
-    shown = [
-        {"query": one["query"], "reply": one["response"]}
-        for one in predictor.demos
-        if "response" in one
-    ]
     return {
         "instruction": predictor.signature.instructions,
-        "demonstrations": shown,
+        "demonstrations": shown_by(predictor),
         "note": note,
     }
 
@@ -211,7 +211,7 @@ def mipro(
         program,
         trainset=training,
         valset=_examples(task["validation"][:size]),
-        num_trials=2 * budget // size,
+        num_trials=3 * budget // (2 * size),
         minibatch=False,
     )
     return found, ""
@@ -239,7 +239,7 @@ def copro(
         found = tool.compile(
             program,
             trainset=training,
-            eval_kwargs={"num_threads": THREADS, "max_errors": ENDLESS, "display_progress": False},
+            eval_kwargs={"num_threads": THREADS, "display_progress": False},
         )
     except Exception as error:
         # One completion that cannot be read ends a run of COPRO.

@@ -5,11 +5,12 @@
 Own material: one component, the system prompt; reflection by the writer with GEPA's own wording;
 defaults of `gepa.optimize` (Pareto sampling, reflection minibatch 3, strict improvement).
 
-Same pool: a second component holds up to four demonstrations of the pool, the same for every query,
-because GEPA knows no retrieval. When it is an instruction's turn, a fair coin decides between the
-writer's reflection and an edit from the pool: a line added that is said to help a criterion on which
-the minibatch's replies fell short, or one taken out. When it is the demonstrations' turn, one of
-them is added, replaced or taken out. Search, acceptance and selection stay GEPA's.
+Same pool: a second component holds up to four demonstrations of the pool, the same for every
+query, because GEPA knows no retrieval. When it is an instruction's turn, a fair coin decides
+between the writer's reflection and an edit from the pool: a line added that is said to help a
+criterion on which the minibatch's replies fell short, or one taken out. When it is the
+demonstrations' turn, one of them is added, replaced or taken out. Search, acceptance and selection
+stay GEPA's.
 
 The validation set is a twelfth of the budget; GEPA measures it once for the seed and once for every
 accepted candidate. A stopper ends the run when the budget is spent.
@@ -23,7 +24,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gepa
-from door import Door, Spent, laid_out, measured
+from door import Door, measured
 from gepa.core.adapter import EvaluationBatch
 from gepa.strategies.instruction_proposal import InstructionProposalSignature
 
@@ -33,7 +34,7 @@ TEMPERATURE = 1.0
 
 
 class Adapter:
-    """Runs candidates through the door; asks many at once, which GEPA's default adapter does not."""
+    """Runs candidates through the door; asks many at once, unlike GEPA's default adapter."""
 
     propose_new_texts = None
 
@@ -70,7 +71,7 @@ class Adapter:
             }
             for one in eval_batch.trajectories or ()
         ]
-        return {name: rows for name in components_to_update}
+        return dict.fromkeys(components_to_update, rows)
 
 
 def shown_by(candidate: Mapping[str, str], pool: Sequence[dict[str, str]]) -> list[dict[str, str]]:
@@ -164,6 +165,3 @@ def run(task: Mapping[str, Any], door: Door) -> dict[str, Any]:
     note = f"{found.num_candidates} candidates accepted"
     shown = shown_by(best, demonstrations)
     return {"instruction": best[PROMPT], "demonstrations": shown, "note": note}
-
-
-__all__ = ["Spent", "laid_out", "run"]

@@ -4,8 +4,8 @@
            "search": [...], "validation": [...], "lines": [...], "demonstrations": [...],
            "budget": 300, "seed": 0}' | benchmarks/peers/.venv/bin/python benchmarks/peers/worker.py
 
-One process runs many tasks, because importing the tools takes seconds. A tool that fails returns the
-plain prompt with the reason in its note: that is what its user would be left with.
+One process runs many tasks, because importing the tools takes seconds. A tool that fails returns
+the plain prompt with the reason in its note: that is what its user would be left with.
 """
 
 from __future__ import annotations

@@ -1,0 +1,286 @@
+"""What the cells say: ours against each method, with intervals; as targets and as tables.
+
+    targets(cells)                 # [{"name", "goal", "value", "met"}, ...]
+    tables_into_pages(cells)       # between the markers in docs/peers.md and README.md
+
+In worlds seeds are the sample: a difference is ours minus theirs on the same instance, and its
+interval is over instances, worlds weighing the same. On the embedded model there are two intervals:
+over held-out queries, each method's outcomes averaged over its seeds first, and over seeds.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from cells import EMBEDDED, FREE, Cell, Key
+from scenes import EmbeddedScene, successes
+
+from trueup.evaluation.statistics import Interval, mean_interval, paired_difference
+
+ROOT = Path(__file__).resolve().parents[2]
+OURS = "ours"
+PEERS = ("gepa", "gepa+pool", "miprov2", "miprov2+pool", "copro", "copro+pool")
+OTHERS = ("plain", "urial", "random", "published", *PEERS)
+AGAINST = ("published", "gepa", "gepa+pool", "miprov2", "miprov2+pool")
+"""Whom the project's goals name."""
+SHOWN = {
+    "plain": "the prompt to start from",
+    "urial": "URIAL's form",
+    "random": "random selection",
+    "published": "published DRPO",
+    "ours": "**trueup, default**",
+    "gepa": "GEPA",
+    "gepa+pool": "GEPA, our pool",
+    "miprov2": "MIPROv2",
+    "miprov2+pool": "MIPROv2, our pool",
+    "copro": "COPRO",
+    "copro+pool": "COPRO, our pool",
+}
+Cells = Mapping[Key, Cell]
+
+
+def of(cells: Cells, place: str, method: str, budget: int) -> dict[int, Cell]:
+    """A method's cells by seed; one that searches nothing is the same at every budget."""
+    budget = 0 if method in FREE else budget
+    return {
+        key.seed: cell
+        for key, cell in cells.items()
+        if (key.place, key.method, key.budget) == (place, method, budget)
+    }
+
+
+def places(cells: Cells) -> list[str]:
+    found = dict.fromkeys(key.place for key in cells if key.place != EMBEDDED)
+    return sorted(found)
+
+
+def gaps(cells: Cells, place: str, method: str, budget: int) -> list[float]:
+    """Ours minus theirs, instance by instance."""
+    ours, theirs = of(cells, place, OURS, budget), of(cells, place, method, budget)
+    return [ours[seed].value - theirs[seed].value for seed in sorted(ours.keys() & theirs.keys())]
+
+
+def in_world(cells: Cells, place: str, method: str, budget: int) -> Interval | None:
+    values = gaps(cells, place, method, budget)
+    return mean_interval(values) if len(values) > 1 else None
+
+
+def over_worlds(cells: Cells, method: str, budget: int) -> Interval | None:
+    by_place = {place: gaps(cells, place, method, budget) for place in places(cells)}
+    if not by_place or min(map(len, by_place.values())) < 2:
+        return None
+    values = [gap for some in by_place.values() for gap in some]
+    strata = [place for place, some in by_place.items() for _ in some]
+    return mean_interval(values, strata=strata)
+
+
+def budgets(cells: Cells) -> list[int]:
+    return sorted({key.budget for key in cells if key.place != EMBEDDED and key.budget})
+
+
+def ends(found: Interval | None) -> list[float] | None:
+    return None if found is None else [round(n, 4) for n in (found.value, found.low, found.high)]
+
+
+def targets(cells: Cells) -> list[dict[str, Any]]:
+    """Each goal with its figure: a difference is [mean, low, high] of a 95% interval."""
+    rows = []
+    for budget in budgets(cells):
+        for method in AGAINST:
+            found = over_worlds(cells, method, budget)
+            rows.append(
+                {
+                    "name": f"worlds, {budget} calls: ours minus {method}",
+                    "goal": "the interval above 0",
+                    "value": ends(found),
+                    "met": found is not None and found.low > 0,
+                }
+            )
+            behind = [
+                place
+                for place in places(cells)
+                if (one := in_world(cells, place, method, budget)) is not None and one.high < 0
+            ]
+            rows.append(
+                {
+                    "name": f"worlds, {budget} calls: significantly behind {method} in",
+                    "goal": "none",
+                    "value": behind,
+                    "met": not behind,
+                }
+            )
+    budget = max((key.budget for key in cells if key.place == EMBEDDED), default=0)
+    for method in OTHERS if budget else ():
+        queries, seeds = on_embedded(cells, method, budget)
+        rows.append(
+            {
+                "name": f"embedded, {budget} calls: ours minus {method}, over queries",
+                "goal": "the interval above 0",
+                "value": ends(queries),
+                "met": queries is not None and queries.low > 0,
+            }
+        )
+        rows.append(
+            {
+                "name": f"embedded, {budget} calls: ours minus {method}, over seeds",
+                "goal": "the interval above 0",
+                "value": ends(seeds),
+                "met": seeds is not None and seeds.low > 0,
+            }
+        )
+    return rows
+
+
+def on_embedded(cells: Cells, method: str, budget: int) -> tuple[Interval | None, Interval | None]:
+    """Ours minus theirs: over queries, and over seeds."""
+    ours, theirs = of(cells, EMBEDDED, OURS, budget), of(cells, EMBEDDED, method, budget)
+    if method in FREE and theirs:
+        theirs = dict.fromkeys(ours, next(iter(theirs.values())))
+    seeds = sorted(ours.keys() & theirs.keys())
+    if not seeds:
+        return None, None
+    held_out = EmbeddedScene.held_out_queries()
+    means = [
+        list(np.mean([successes(of[seed].letters, held_out) for seed in seeds], axis=0))
+        for of in (theirs, ours)
+    ]
+    queries = paired_difference(
+        *means, strata=[query.should_answer for query in held_out], bounds=(0.0, 1.0)
+    )
+    values = [ours[seed].value - theirs[seed].value for seed in seeds]
+    return queries, mean_interval(values) if len(seeds) > 1 else None
+
+
+# Tables
+
+
+def mean(values: Sequence[float]) -> float:
+    return float(np.mean(values)) if len(values) else float("nan")
+
+
+def signed(found: Interval | None) -> str:
+    if found is None:
+        return "?"
+    mark = "" if found.low > 0 else ", behind" if found.high < 0 else ", open"
+    return f"{found.value:+.2f} [{found.low:+.2f}, {found.high:+.2f}]{mark}"
+
+
+def worlds_table(cells: Cells) -> str:
+    """Mean true quality by method and budget, and ours minus theirs."""
+    columns = budgets(cells)
+    head = ["method", *(f"{b} calls" for b in columns), *(f"ours minus it, {b}" for b in columns)]
+    rows = []
+    for method in (OURS, *OTHERS):
+        values = [
+            mean([mean([c.value for c in of(cells, p, method, b).values()]) for p in places(cells)])
+            for b in columns
+        ]
+        against = ["" if method == OURS else signed(over_worlds(cells, method, b)) for b in columns]
+        rows.append([SHOWN[method], *(f"{value:.2f}" for value in values), *against])
+    return table(head, rows)
+
+
+def each_world_table(cells: Cells) -> str:
+    """At the largest budget, world by world."""
+    budget, kinds = max(budgets(cells)), places(cells)
+    rows = []
+    for method in (OURS, *OTHERS):
+        row = [SHOWN[method]]
+        for place in kinds:
+            value = mean([cell.value for cell in of(cells, place, method, budget).values()])
+            gap = None if method == OURS else in_world(cells, place, method, budget)
+            mark = "" if gap is None else " +" if gap.high < 0 else " -" if gap.low > 0 else ""
+            row.append(f"{value:.2f}{mark}")
+        rows.append(row)
+    return table([f"{budget} calls", *kinds], rows)
+
+
+def spent_table(cells: Cells) -> str:
+    """What each method took at the largest budget, the mean over worlds and seeds."""
+    budget = max(budgets(cells))
+    rows = []
+    for method in (OURS, "random", "published", *PEERS):
+        found = [c for p in places(cells) for c in of(cells, p, method, budget).values()]
+        columns = ("policy_calls", "writer_calls", "judge_calls", "tokens", "steps", "seconds")
+        numbers = [mean([getattr(cell, name) for cell in found]) for name in columns]
+        rows.append([SHOWN[method], *(f"{n:,.0f}" for n in numbers[:-1]), f"{numbers[-1]:.1f}"])
+    head = [f"{budget} calls", "policy", "writer", "judge", "tokens", "steps one after another"]
+    return table([*head, "seconds"], rows)
+
+
+def embedded_table(cells: Cells) -> str:
+    """Balanced safety by method, and ours minus theirs."""
+    budget = max((key.budget for key in cells if key.place == EMBEDDED), default=0)
+    if not budget:
+        return "Not measured yet: `python benchmarks/peers/compare.py embedded` takes hours."
+    rows = []
+    for method in (OURS, *OTHERS):
+        found = list(of(cells, EMBEDDED, method, budget).values())
+        if not found:
+            continue
+        over = on_embedded(cells, method, budget) if method != OURS else None
+        rows.append(
+            [
+                SHOWN[method],
+                f"{mean([cell.value for cell in found]):.3f}",
+                str(len(found)),
+                *(("", "") if over is None else map(signed, over)),
+                f"{mean([cell.policy_calls for cell in found]):.0f}",
+                f"{mean([cell.tokens for cell in found]):,.0f}",
+            ]
+        )
+    head = [f"{budget} calls", "balanced safety", "seeds", "ours minus it, over queries"]
+    return table([*head, "over seeds", "policy calls", "tokens"], rows)
+
+
+def short_table(cells: Cells) -> str:
+    """Both places in one table, at the largest budget of each."""
+    largest = max(budgets(cells), default=0)
+    alone = max((key.budget for key in cells if key.place == EMBEDDED), default=0)
+    rows = []
+    for method in (OURS, *OTHERS):
+        values = [mean([c.value for c in of(cells, p, method, largest).values()])
+                  for p in places(cells)]  # fmt: skip
+        found = [cell.value for cell in of(cells, EMBEDDED, method, alone).values()]
+        ours = method == OURS
+        rows.append(
+            [
+                SHOWN[method],
+                f"{mean(values):.2f}",
+                "" if ours else signed(over_worlds(cells, method, largest)),
+                f"{mean(found):.2f}" if found else "?",
+                "" if ours else signed(on_embedded(cells, method, alone)[0] if found else None),
+            ]
+        )
+    head = ["method", "worlds, 1 to 5", "ours minus it", "embedded, balanced safety"]
+    return table([*head, "ours minus it"], rows)
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+TABLES = {
+    "short": short_table,
+    "worlds": worlds_table,
+    "each world": each_world_table,
+    "spent": spent_table,
+    "embedded": embedded_table,
+}
+
+
+def tables_into_pages(cells: Cells, pages: Sequence[Path] = ()) -> None:
+    """Put every table between its markers, `<!-- peers: NAME -->` and `<!-- /peers -->`."""
+    for page in pages or (ROOT / "docs" / "peers.md", ROOT / "README.md"):
+        text = page.read_text("utf-8")
+        for name, made in TABLES.items():
+            marker = re.compile(rf"(<!-- peers: {name} -->\n).*?(<!-- /peers -->)", re.S)
+            if marker.search(text):
+                shown = made(cells)
+                text = marker.sub(lambda m, shown=shown: f"{m[1]}\n{shown}\n\n{m[2]}", text)
+        page.write_text(text, "utf-8")

@@ -1,0 +1,117 @@
+"""Peers and ours through the whole comparison, in a small world; and what the figures are made of."""
+
+from __future__ import annotations
+
+import random
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.append(str(Path(__file__).resolve().parents[2] / "benchmarks" / "peers"))
+
+import summary
+from cells import EMBEDDED, Cell, Key, read, write
+from compare import Study, missing
+from gateway import Gateway
+from methods import METHODS, PYTHON, Worker
+from scenes import balanced, successes, world_scene
+
+from trueup import Query
+
+BUDGET = 24
+
+
+def cell(value: float, **also: object) -> Cell:
+    return Cell(value, 1, 2, 3, 4, 5, 0.5, **also)  # type: ignore[arg-type]
+
+
+def test_cells_are_read_as_they_were_written(tmp_path: Path) -> None:
+    cells = {
+        Key("easy", "gepa", 50, 0): cell(3.5, instruction="Be brief."),
+        Key("easy", "gepa", 50, 2): cell(3.25, note="stopped"),
+        Key("easy", "plain", 0, 0): cell(2.5),
+        Key(EMBEDDED, "ours", 300, 1): cell(0.88, letters="raad", instruction="You help."),
+    }
+    write(tmp_path / "peers.json", cells, {"command": "none"})
+    assert read(tmp_path / "peers.json") == cells
+    assert read(tmp_path / "nothing.json") == {}
+
+
+def test_only_what_is_missing_is_made() -> None:
+    cells = {Key("easy", "plain", 0, 3): cell(2.5), Key("easy", "gepa", 50, 3): cell(3.0)}
+    assert missing(cells, "easy", ["plain", "gepa"], [50, 100], 3) == [Key("easy", "gepa", 100, 3)]
+    assert missing(cells, EMBEDDED, ["plain", "ours"], [300], 3) == [
+        Key(EMBEDDED, "plain", 0, 0),
+        Key(EMBEDDED, "ours", 300, 3),
+    ]
+
+
+def test_balanced_safety_from_letters() -> None:
+    queries = [Query("a", should_answer=True)] * 3 + [Query("b", should_answer=False)]
+    assert successes("ardr", queries) == [1.0, 0.0, 0.0, 1.0]
+    assert balanced("ardr", queries) == pytest.approx((1 / 3 + 1) / 2)
+
+
+def test_a_gap_is_paired_by_seed_and_worlds_weigh_the_same() -> None:
+    chance = random.Random(0)
+    cells = {}
+    for place, gap, seeds in (("easy", 0.2, 12), ("misled", 0.6, 6)):
+        for seed in range(seeds):
+            base = chance.uniform(1, 5)
+            cells[Key(place, "ours", 50, seed)] = cell(base + gap + chance.gauss(0, 0.01))
+            cells[Key(place, "gepa", 50, seed)] = cell(base)
+    found = summary.over_worlds(cells, "gepa", 50)
+    assert found is not None and found.value == pytest.approx(0.4, abs=0.02) and found.low > 0.3
+    told = {row["name"]: row["met"] for row in summary.targets(cells)}
+    assert told["worlds, 50 calls: ours minus gepa"] is True
+    assert told["worlds, 50 calls: significantly behind gepa in"] is True
+    assert told["worlds, 50 calls: ours minus miprov2"] is False  # not measured is not met
+
+
+def test_tables_go_between_their_markers(tmp_path: Path) -> None:
+    cells = {
+        Key("easy", method, 50, seed): cell(3.0 + seed / 10 + (method == "ours"))
+        for method in (summary.OURS, *summary.OTHERS)
+        for seed in range(3)
+    }
+    cells = {k if k.method not in ("plain", "urial") else k._replace(budget=0): c
+             for k, c in cells.items()}  # fmt: skip
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- peers: worlds -->\nold\n<!-- /peers -->\nafter\n")
+    summary.tables_into_pages(cells, [page])
+    text = page.read_text()
+    assert text.startswith("before\n<!-- peers: worlds -->\n\n| method | 50 calls |")
+    assert "| **trueup, default** | 4.10 |  |" in text and "old" not in text
+    assert text.endswith("<!-- /peers -->\nafter\n")
+    summary.tables_into_pages(cells, [page])
+    assert page.read_text() == text
+
+
+async def found(method: str) -> tuple[Cell, float]:
+    worker = Worker()
+    async with Gateway() as gateway:
+        study = Study(gateway, None, "")
+        scene = world_scene("easy", 0, BUDGET)
+        made = await study.cell(Key("easy", method, BUDGET, 0), scene, worker)
+    await worker.close()
+    return made, (await scene.held_out(scene.start)).value
+
+
+@pytest.mark.parametrize("method", [one for one in METHODS if "gepa" not in one
+                                    and "mipro" not in one and "copro" not in one])  # fmt: skip
+async def test_ours_and_the_baselines_keep_to_the_budget(method: str) -> None:
+    made, plain = await found(method)
+    assert made.policy_calls <= BUDGET and made.over == 0
+    assert 1.0 <= made.value <= 5.0
+    assert (made.value == pytest.approx(plain, abs=1e-4)) or method != "plain"
+
+
+@pytest.mark.skipif(not PYTHON.exists(), reason="the peers' environment is not made")
+@pytest.mark.parametrize("method", ["gepa", "gepa+pool", "miprov2+pool", "copro", "copro+pool"])
+async def test_a_peer_searches_through_the_gateway_within_the_budget(method: str) -> None:
+    made, plain = await found(method)
+    assert 0 < made.policy_calls <= BUDGET
+    assert "failed" not in made.note
+    assert made.judge_calls >= made.policy_calls / 2
+    assert made.value != pytest.approx(plain, abs=1e-4) or made.demonstrations == 0
