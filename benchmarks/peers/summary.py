@@ -162,6 +162,11 @@ def mean(values: Sequence[float]) -> float:
     return float(np.mean(values)) if len(values) else float("nan")
 
 
+def shown(value: float, digits: int = 2) -> str:
+    """A number; what was not measured is a question mark."""
+    return "?" if value != value else f"{value:.{digits}f}"
+
+
 def signed(found: Interval | None) -> str:
     if found is None:
         return "?"
@@ -180,7 +185,7 @@ def worlds_table(cells: Cells) -> str:
             for b in columns
         ]
         against = ["" if method == OURS else signed(over_worlds(cells, method, b)) for b in columns]
-        rows.append([SHOWN[method], *(f"{value:.2f}" for value in values), *against])
+        rows.append([SHOWN[method], *(shown(value) for value in values), *against])
     return table(head, rows)
 
 
@@ -194,7 +199,7 @@ def each_world_table(cells: Cells) -> str:
             value = mean([cell.value for cell in of(cells, place, method, budget).values()])
             gap = None if method == OURS else in_world(cells, place, method, budget)
             mark = "" if gap is None else " +" if gap.high < 0 else " -" if gap.low > 0 else ""
-            row.append(f"{value:.2f}{mark}")
+            row.append(shown(value) + mark)
         rows.append(row)
     return table([f"{budget} calls", *kinds], rows)
 
@@ -205,6 +210,8 @@ def spent_table(cells: Cells) -> str:
     rows = []
     for method in (OURS, "random", "published", *PEERS):
         found = [c for p in places(cells) for c in of(cells, p, method, budget).values()]
+        if not found:
+            continue
         columns = ("policy_calls", "writer_calls", "judge_calls", "tokens", "steps", "seconds")
         numbers = [mean([getattr(cell, name) for cell in found]) for name in columns]
         rows.append([SHOWN[method], *(f"{n:,.0f}" for n in numbers[:-1]), f"{numbers[-1]:.1f}"])
@@ -250,9 +257,9 @@ def short_table(cells: Cells) -> str:
         rows.append(
             [
                 SHOWN[method],
-                f"{mean(values):.2f}",
+                shown(mean(values)),
                 "" if ours else signed(over_worlds(cells, method, largest)),
-                f"{mean(found):.2f}" if found else "?",
+                shown(mean(found)),
                 "" if ours else signed(on_embedded(cells, method, alone)[0] if found else None),
             ]
         )
@@ -281,6 +288,6 @@ def tables_into_pages(cells: Cells, pages: Sequence[Path] = ()) -> None:
         for name, made in TABLES.items():
             marker = re.compile(rf"(<!-- peers: {name} -->\n).*?(<!-- /peers -->)", re.S)
             if marker.search(text):
-                shown = made(cells)
-                text = marker.sub(lambda m, shown=shown: f"{m[1]}\n{shown}\n\n{m[2]}", text)
+                filled = made(cells)
+                text = marker.sub(lambda m, it=filled: f"{m[1]}\n{it}\n\n{m[2]}", text)
         page.write_text(text, "utf-8")

@@ -1,4 +1,4 @@
-"""Peers and ours through the whole comparison, in a small world; and what the figures are made of."""
+"""Peers and ours through the whole comparison in a small world; what the figures are made of."""
 
 from __future__ import annotations
 
