@@ -38,7 +38,7 @@ REQUESTS = st.builds(
 
 @given(REQUESTS)
 def test_the_content_is_the_canonical_json_of_every_field(request: Request) -> None:
-    fields = asdict(request)
+    fields = {name: value for name, value in asdict(request).items() if name[0] != "_"}
     if request.forced is None:
         del fields["forced"]  # younger than the first stored replies
     if request.sampling.frequency_penalty == 0:

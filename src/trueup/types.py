@@ -62,11 +62,19 @@ class Request:
     forced: str | None = None
     """A reply that the model is made to give, token by token, so that the log-probabilities say how
     likely it was to. None lets it write; few servers can be made to."""
+    _content: str | None = field(default=None, init=False, repr=False, compare=False)
+    """Kept once written: budget, store and database each ask for it."""
 
     def content(self) -> str:
         """Canonical JSON of everything that decides the reply."""
-        # Written out key by key: every call is hashed several times, and `asdict` takes four times
-        # as long. What it gives must never change: stored replies are found by it.
+        if self._content is None:
+            object.__setattr__(self, "_content", self._written())
+        assert self._content is not None
+        return self._content
+
+    def _written(self) -> str:
+        # Written out key by key, since `asdict` takes four times as long. What it gives must never
+        # change: stored replies are found by it.
         sampling = self.sampling
         return _CANONICAL.encode(
             {

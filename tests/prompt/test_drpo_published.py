@@ -115,8 +115,9 @@ async def test_no_query_skipped() -> None:
     states = await case.run()
     assert case.counts == (112, 112, 37, 20)
     assert [state.limit for state in states] == [20] * 20
-    # One wave of selections, twenty of replies and of verdicts, nineteen of rewriting.
-    assert case.waves.count == 60
+    # Twenty waves of replies (the first with all selections beside it) and of verdicts, nineteen
+    # of rewriting.
+    assert case.waves.count == 59
 
 
 async def test_every_query_skipped() -> None:

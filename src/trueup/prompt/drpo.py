@@ -23,7 +23,7 @@ half a minibatch. Queries of the validation split choose among the finalists.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any, Protocol, runtime_checkable
 
@@ -33,7 +33,7 @@ from trueup.loop import Round
 from trueup.models.model import Model
 from trueup.models.several import together
 from trueup.prompt import arms
-from trueup.prompt.candidates import Archive, Candidate
+from trueup.prompt.candidates import Archive, Candidate, Measurement
 from trueup.prompt.measuring import Measuring
 from trueup.prompt.prompt import Prompt
 from trueup.prompt.retrieval import By
@@ -50,7 +50,7 @@ __all__ = ["Drpo", "Found", "Judged", "Node", "Proposal", "State"]
 class ChoosesCriteria(Protocol):
     """A judge that can choose criteria for many queries ahead of the search, in one burst."""
 
-    async def select_all(self, queries: Iterable[Query]) -> Any: ...
+    def select_all(self, queries: Iterable[Query]) -> Coroutine[Any, Any, Any]: ...
 
 
 class Drpo:
@@ -110,13 +110,12 @@ class Drpo:
 
     async def start(self) -> State:
         settings = self._settings
-        if isinstance(self._judge, ChoosesCriteria):
-            await self._judge.select_all(self._search[: settings.depth * settings.minibatch])
         if settings.value == "path mean":
             first = list(self._search[: settings.minibatch])
         else:
             first = self._first_answers()
-        (measured,) = await self._measuring.measure([self._start], first)
+        ahead = self._search[: settings.depth * settings.minibatch]
+        (measured,) = await self._measured([self._start], first, ahead)
         root = Node(self._start, tuple(measured), (self._start,))
         nothing_next = settings.value == "path mean" and len(self._search) == 1
         return State("done" if nothing_next else "search", (root,), 1, settings.depth)
@@ -157,7 +156,7 @@ class Drpo:
     async def judge(self, state: State, proposals: Sequence[Proposal]) -> list[Judged]:
         queries = self._queries(state)
         if self._settings.value == "path mean":
-            measured = await self._measuring.measure([one.candidate for one in proposals], queries)
+            measured = await self._measured([one.candidate for one in proposals], queries, queries)
             return [
                 Judged(one.candidate, tuple(found))
                 for one, found in zip(proposals, measured, strict=True)
@@ -217,6 +216,16 @@ class Drpo:
             ],
             "notes": list(self._notes),
         }
+
+    async def _measured(
+        self, candidates: Sequence[Candidate], queries: Sequence[Query], ahead: Sequence[Query]
+    ) -> list[list[Measurement]]:
+        """Measure, and have the criteria for `ahead` chosen meanwhile: that needs no reply."""
+        wanted: list[Coroutine[Any, Any, Any]] = [self._measuring.measure(candidates, queries)]
+        if isinstance(self._judge, ChoosesCriteria):
+            wanted.append(self._judge.select_all(ahead))
+        found: list[list[Measurement]] = (await together(wanted))[0]
+        return found
 
     # Published
 
@@ -338,7 +347,7 @@ class Drpo:
             in_race = [one for one in candidates if one.id not in dropped]
             alive = await self._measuring.affordable(in_race, half, self._calls_left(state))
             dropped |= {one.id: "no calls left" for one in in_race if one not in alive}
-            await self._measuring.measure(alive, half)
+            await self._measured(alive, half, half if alive else ())
             for one in alive:
                 gap = self.archive.gap(one, incumbent)
                 if half is halves[0] and one != incumbent and gap.value + gap.error < 0:
