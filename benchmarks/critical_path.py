@@ -8,8 +8,8 @@ the next is written. Nobody is faster than the chain times what the server takes
 that is 200 ms, always. The chain is read off the server's own record: the most requests of which
 each came after the one before was answered. Published settings, through everything a run goes
 through (store, budget, HTTP), once with a judge that finds no reply good enough to skip and once
-with one that does, when the paper's code goes on for up to ten more levels; and our settings. Beside
-them the same waves by bare aiohttp, which keeps nothing: what HTTP on this machine takes by itself.
+with one that does, when the paper's code goes on for up to ten more levels; and our settings.
+Beside them the same waves by bare aiohttp, which keeps nothing: what HTTP takes by itself.
 """
 
 from __future__ import annotations
@@ -194,6 +194,8 @@ def main() -> None:
         rows.append(row)
     control = asyncio.run(bare())
     print(control, flush=True)
+    for row in rows:
+        row["over_bare_aiohttp"] = round(row["wall_over_chain"] / control["wall_over_chain"], 4)
     results = {
         "command": "python benchmarks/critical_path.py",
         "machine": facts,

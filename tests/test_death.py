@@ -1,4 +1,6 @@
-"""`kill -9` at twenty random moments, run again: the same prompt, and nothing is paid twice.
+"""`kill -9` at random moments, run again: the same prompt, and nothing is paid twice.
+
+Half of the moments are in the middle of a commit. `benchmarks/death.py` has a hundred.
 
 What can be promised, and is tested: a reply that was committed when the process died is never
 asked for again. Whatever was under way may have been answered by the server and lost on the way.
@@ -14,7 +16,9 @@ import signal
 import sqlite3
 import sys
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from zlib import crc32
 
 import pytest
@@ -23,20 +27,33 @@ from tests.models.fake_server import Body, FakeServer
 from tests.playing import data_file, pool_file
 from trueup.store.calls import Calls
 
-KILLS = 20
 ALIGNS = """
-import asyncio, os, sys, traceback
+import asyncio, os, signal, sys, threading, time, traceback
 import bm25s, trueup.models.endpoint
 from trueup import Job, align
+from trueup.store.writer import GroupWriter
+
+def die(after):
+    time.sleep(after)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def die_in(number, after, commits=GroupWriter._commit):
+    def commit(self, group):
+        if self.commits + 1 == number:
+            threading.Thread(target=die, args=(after,), daemon=True).start()
+        commits(self, group)
+    GroupWriter._commit = commit
 
 policy, data, pool = sys.argv[1:]
-for out in map(str.strip, sys.stdin):
+for line in sys.stdin:
+    out, number, after = line.split(";")
     job = Job(
         policy=policy, writer="policy", judge="dynamic", data=data, demonstrations=pool, out=out,
         calls=60, held_out=6, validation=4, max_tokens=64,
     )
     life = os.fork()
     if not life:
+        die_in(int(number), float(after))
         try:
             asyncio.run(align(job))
         except BaseException:
@@ -135,10 +152,10 @@ class Lives:
         self._process.stdin.close()
         await self._process.wait()
 
-    async def begin(self, folder: Path) -> int:
-        """Start one; its process's number."""
+    async def begin(self, folder: Path, *, commit: int = 0, after: float = 0.0) -> int:
+        """Start one; its process's number. It dies so many seconds into that commit, if any."""
         assert self._process.stdin is not None
-        self._process.stdin.write(f"{folder}\n".encode())
+        self._process.stdin.write(f"{folder};{commit};{after}\n".encode())
         return await self.number()
 
     async def number(self) -> int:
@@ -147,11 +164,28 @@ class Lives:
         return int(await self._process.stdout.readline())
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="kills as POSIX does")
-async def test_killed_twenty_times_the_same_prompt_and_nothing_paid_twice(tmp_path: Path) -> None:
-    chance = random.Random(20)
-    data, pool = data_file(tmp_path), pool_file(tmp_path)
-    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
+@dataclass(frozen=True)
+class Lived:
+    """What many deaths left, beside an undisturbed run."""
+
+    deaths: int
+    needed: set[str]
+    """Requests of the undisturbed run."""
+    settled: set[str]
+    """Requests whose replies were on disk at some death."""
+    answered: list[str]
+    stored: set[str]
+    paid_twice: list[str]
+    in_the_ledger: int
+    same_prompt: bool
+    same_results: bool
+
+
+async def lived(folder: Path, kills: int, in_commits: int, seed: int) -> Lived:
+    """A run killed so often at random moments and in the middle of commits, then finished."""
+    chance = random.Random(seed)
+    data, pool = data_file(folder), pool_file(folder)
+    undisturbed, killed = folder / "undisturbed", folder / "killed"
     async with FakeServer() as server:
         server.delay = 0.002
         async with Lives(f"endpoint:{server.url}/v1#fake", data, pool) as lives:
@@ -163,31 +197,60 @@ async def test_killed_twenty_times_the_same_prompt_and_nothing_paid_twice(tmp_pa
             assert len(book.answered) == len(needed) > 150
 
             book = Bookkeeper(server)
-            for moment in sorted(chance.sample(range(1, len(needed)), KILLS)):
-                book.stop_at = moment
-                book.due.clear()
-                life = await lives.begin(killed)
-                ended = asyncio.create_task(lives.number())
-                due = asyncio.create_task(book.due.wait())
-                await asyncio.wait([ended, due], return_when=asyncio.FIRST_COMPLETED)
-                assert not ended.done(), "it ended before its time"
-                await asyncio.sleep(chance.uniform(0, 0.01))
-                os.kill(life, signal.SIGKILL)
-                assert await ended == -signal.SIGKILL
+            plan = [
+                (moment, in_commit)
+                for in_commit, count in ((False, kills), (True, in_commits))
+                for moment in chance.sample(range(1, len(needed)), count)
+            ]
+            for moment, in_commit in sorted(plan):
+                if in_commit:
+                    await lives.begin(killed, commit=1, after=chance.uniform(0, 0.006))
+                    assert await lives.number() == -signal.SIGKILL
+                else:
+                    await _dies_at(moment, lives, book, killed, chance)
                 book.settled |= book.stored(killed)
-            assert len(book.settled) > len(needed) / 2
 
             book.stop_at = sys.maxsize
             await lives.begin(killed)
             assert await lives.number() == 0
-
-    assert book.paid_twice == []
-    assert set(book.answered) == book.stored(killed) == needed
     with Calls(killed / "calls.sqlite") as calls:
-        assert sum(cost.calls_paid for cost in calls.ledger().file.values()) == len(needed)
-    assert (killed / "aligned.toml").read_text() == (undisturbed / "aligned.toml").read_text()
-    before, after = (
-        json.loads((folder / "results.json").read_text()) for folder in (undisturbed, killed)
-    )
-    for told in ("summary", "found", "rounds", "verdicts"):
-        assert after[told] == before[told]
+        paid = sum(cost.calls_paid for cost in calls.ledger().file.values())
+    results: list[dict[str, Any]] = [
+        json.loads((one / "results.json").read_text()) for one in (undisturbed, killed)
+    ]
+    prompts = [(one / "aligned.toml").read_text() for one in (undisturbed, killed)]
+    return Lived(
+        kills + in_commits, needed, book.settled, book.answered, book.stored(killed),
+        book.paid_twice, paid, prompts[0] == prompts[1],
+        all(results[0][told] == results[1][told]
+            for told in ("summary", "found", "rounds", "verdicts")),
+    )  # fmt: skip
+
+
+async def _dies_at(
+    moment: int, lives: Lives, book: Bookkeeper, folder: Path, chance: random.Random
+) -> None:
+    """One life that ends soon after so many different requests were answered in all."""
+    book.stop_at = moment
+    book.due.clear()
+    life = await lives.begin(folder)
+    ended = asyncio.create_task(lives.number())
+    due = asyncio.create_task(book.due.wait())
+    if len(set(book.answered)) >= moment:  # a death in a commit came later than that
+        book.due.set()
+    await asyncio.wait([ended, due], return_when=asyncio.FIRST_COMPLETED)
+    assert not ended.done(), "it ended before its time"
+    await asyncio.sleep(chance.uniform(0, 0.01))
+    os.kill(life, signal.SIGKILL)
+    assert await ended == -signal.SIGKILL
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="kills as POSIX does")
+async def test_killed_sixteen_times_the_same_prompt_and_nothing_paid_twice(tmp_path: Path) -> None:
+    found = await lived(tmp_path, kills=8, in_commits=8, seed=20)
+    assert found.paid_twice == []
+    assert len(found.settled) > len(found.needed) / 3
+    assert set(found.answered) == found.stored == found.needed
+    assert found.in_the_ledger == len(found.needed)
+    assert found.same_prompt
+    assert found.same_results

@@ -67,7 +67,7 @@ def test_a_sound_file_is_kept_whole(sound: bytes, tmp_path: Path) -> None:
 def test_a_destroyed_beginning_loses_no_reply(sound: bytes, tmp_path: Path) -> None:
     path = tmp_path / "calls.sqlite"
     path.write_bytes(b"\0" * PAGE + sound[PAGE:])
-    with pytest.raises(StoreError, match=r"is damaged .*Calls\.salvage"):
+    with pytest.raises(StoreError, match=r"is damaged .*trueup salvage"):
         Calls(path)
     assert Calls.salvage(path) == 40
     assert kept(path, 40) == 40
@@ -85,7 +85,7 @@ def test_a_page_overwritten_is_found_on_opening(sound: bytes, tmp_path: Path) ->
     path = tmp_path / "calls.sqlite"
     leaf = sound.index(b"answer 0") // PAGE * PAGE
     path.write_bytes(sound[:leaf] + b"?" * PAGE + sound[leaf + PAGE :])
-    with pytest.raises(StoreError, match=r"is damaged .*Calls\.salvage"):
+    with pytest.raises(StoreError, match=r"is damaged .*trueup salvage"):
         Calls(path)
     assert 30 < Calls.salvage(path) == kept(path, 40) < 40
 

@@ -39,8 +39,8 @@ def explained(path: Path) -> Iterator[None]:
 def damaged(path: Path, detail: str) -> StoreError:
     """The error for a file that is not what was written."""
     return StoreError(
-        f"{path} is damaged ({detail}). Keep what is readable with "
-        f"`trueup.store.calls.Calls.salvage({str(path)!r})`, then run again."
+        f"{path} is damaged ({detail}). Keep what is readable with `trueup salvage {path.parent}`, "
+        "then run again."
     )
 
 
