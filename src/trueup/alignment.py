@@ -10,7 +10,7 @@ killed, or that stopped for want of budget, is run again and goes on where it wa
 finished is shown. A part of every budget is kept for the held-out queries, since a prompt nobody
 measured is worth little.
 
-Files of the run's folder: job.toml, aligned.toml, report.md with its picture, results.json,
+Files of the run's folder: job.toml, aligned.toml, report.md with its pictures, results.json,
 calls.sqlite, and finished.json, which is written last.
 """
 
@@ -32,6 +32,7 @@ from trueup.estimate import estimate, shares
 from trueup.evaluation.comparison import Comparison, compare, comparison_table
 from trueup.evaluation.evaluate import Progress
 from trueup.evaluation.guard import at_equal_length, rejudged, warnings
+from trueup.evaluation.pictures import pictured
 from trueup.job import Job
 from trueup.judges.judge import Judge
 from trueup.judges.perplexity import FIT
@@ -46,8 +47,8 @@ from trueup.prompt.candidates import balanced
 from trueup.prompt.demonstrations import WORDS, rewrite_demonstrations
 from trueup.prompt.drpo import Found
 from trueup.prompt.prompt import Prompted
-from trueup.report.chart import before_after
-from trueup.report.markdown import CHART, REPORT, report
+from trueup.report.album import drawn
+from trueup.report.markdown import REPORT, report
 from trueup.store.calls import Calls
 from trueup.store.runs import RunFolder, read_run
 from trueup.tally import Tally, tallied
@@ -236,7 +237,8 @@ class _Running:
         text = json.dumps(self._results(found, comparison) | looked_at, indent=1)
         self._folder.write_text(RESULTS, text + "\n")
         results = json.loads(text)
-        self._folder.write_text(CHART, before_after(results))
+        for name, picture in drawn(results).items():
+            self._folder.write_text(name, picture)
         self._folder.write_text(REPORT, report(results))
         self._folder.finish(str(results["summary"]))
         return Outcome(self._folder.path, aligned, results)
@@ -395,6 +397,7 @@ class _Running:
             "base": asdict(plan.base),
             "rounds": self._rounds,
             "comparison": comparison.to_dict(),
+            "pictures": pictured(comparison),
             "verdicts": self._tally.to_dict(),
             "costs": {
                 part: {role: asdict(cost) for role, cost in costs.items()}

@@ -2,9 +2,9 @@
 
     text = report(results)          # what results.json holds
 
-The page is made of the run's results alone, so it can be made again at any time; wording and order
-are in `report.md.j2`. It measures nothing and opens nothing. All that models and users wrote is
-escaped (see `escaping`).
+The page, with its pictures beside it (`album`), is made of the run's results alone, so it can be
+made again at any time; wording and order are in `report.md.j2`. It measures nothing and opens
+nothing. All that models and users wrote is escaped (see `escaping`).
 """
 
 from __future__ import annotations
@@ -16,11 +16,10 @@ from typing import Any
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
 
+from trueup.report.album import shown
 from trueup.report.escaping import Safe, cell, fence
 
 REPORT = "report.md"
-CHART = "before_after.svg"
-"""The picture beside it; the template refers to it."""
 
 GROUPS = {
     "safety": "Safety",
@@ -43,6 +42,7 @@ def report(results: Mapping[str, Any]) -> str:
         r=results,
         groups=list(_grouped(results["comparison"]["table"])),
         samples=_samples(results["comparison"]),
+        pictures={name: Safe(f"![{words}]({name})") for name, words in shown(results).items()},
         failed=sum(results["verdicts"]["failed"].values()),
     )
 
