@@ -6,7 +6,8 @@
 A server decides every answer by the request alone, so a fault that got through would change scores
 and, soon, the prompt. The same search (`tests/faults/world.py`) runs without faults and, for a
 number of seeds, through `tests/faults/proxy.py`: refusals with and without Retry-After, errors,
-hangs, resets, truncated and doubled JSON, wrong content types, no choices, NaN, replies cut short.
+hangs, resets, truncated and doubled JSON, wrong content types, no choices, NaN, replies cut short;
+and this machine's clock jumps by up to a day whenever it is looked at.
 Counted are the calls that reached the server, the prompts that differ, and answers that were whole
 and were asked for again.
 """
@@ -27,7 +28,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.append(str(HERE.parent))
 
 from engine import machine  # noqa: E402
-from tests.faults.proxy import FaultProxy  # noqa: E402
+from tests.faults.proxy import FaultProxy, jumping_clock  # noqa: E402
 from tests.faults.world import deterministic, search  # noqa: E402
 from tests.models.fake_server import FakeServer  # noqa: E402
 
@@ -40,7 +41,8 @@ async def run(judged_by: str, rate: float, seed: int) -> tuple[Any, FaultProxy]:
             FakeServer() as server,
             FaultProxy(deterministic(server).url, rate=rate, seed=seed) as proxy,
         ):
-            return await search(proxy.url, Path(folder), judged_by=judged_by), proxy
+            with jumping_clock(seed):
+                return await search(proxy.url, Path(folder), judged_by=judged_by), proxy
 
 
 async def measured(seeds: int) -> dict[str, Any]:

@@ -62,7 +62,14 @@ def main() -> None:
             "python": platform.python_version(),
         },
         "repeats": REPEATS,
-        "target": {"trueup --help": f"under {HELP_SECONDS} s", "met": helped < HELP_SECONDS},
+        "targets": [
+            {
+                "name": "processor seconds of trueup --help, the slowest",
+                "goal": f"< {HELP_SECONDS}",
+                "value": helped,
+                "met": helped < HELP_SECONDS,
+            },
+        ],
         "measured": measured,
     }
     RESULTS.parent.mkdir(exist_ok=True)

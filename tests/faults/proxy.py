@@ -16,10 +16,12 @@ import asyncio
 import hashlib
 import json
 import random
+import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
+from unittest.mock import patch
 
 import aiohttp
 from aiohttp import web
@@ -98,8 +100,11 @@ def _nan(data: Data) -> None:
                 other["logprob"] = float("nan")
 
 
+_LONG_AGO = "Sat, 01 Jan 2000 00:00:00 GMT"
+
 FAULTS: dict[str, Break] = {
     "429": _status(429),
+    "429 by a wrong clock": _status(429, {"Retry-After": _LONG_AGO, "Date": _LONG_AGO}),
     "429 with Retry-After": _status(429, {"Retry-After": "0.01"}),
     "500": _status(500),
     "502": _status(502),
@@ -121,6 +126,14 @@ STRANGE: dict[str, Break] = {
     "no usage": _json(lambda data: data.pop("usage", None)),
 }
 """Whole answers that look strange."""
+
+
+@contextmanager
+def jumping_clock(seed: int) -> Iterator[None]:
+    """This machine's time of day is up to a day wrong, otherwise at every look."""
+    chance, now = random.Random(seed), time.time
+    with patch("time.time", lambda: now() + chance.uniform(-86_400, 86_400)):
+        yield
 
 
 class FaultProxy:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.models.fake_server import FakeServer
 
-from .proxy import FAULTS, STRANGE, FaultProxy
+from .proxy import FAULTS, STRANGE, FaultProxy, jumping_clock
 from .world import deterministic, search
 
 
@@ -21,9 +21,10 @@ async def test_the_same_prompt_for_few_more_calls(tmp_path: Path, judged_by: str
             folder = tmp_path / f"{rate}-{seed}"
             folder.mkdir()
             async with FaultProxy(server.url, rate=rate, seed=seed) as proxy:
-                found.append(
-                    await search(proxy.url, folder, judged_by=judged_by, calls=60, timeout=1)
-                )
+                with jumping_clock(seed):
+                    found.append(
+                        await search(proxy.url, folder, judged_by=judged_by, calls=60, timeout=1)
+                    )
             calls.append(proxy.calls)
             assert set(proxy.whole.values()) == {1}, "no whole answer is asked for again"
     assert found[1] == found[0]
