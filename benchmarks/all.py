@@ -162,12 +162,16 @@ def page(rows: Sequence[Mapping[str, Any]]) -> str:
     """All targets as a page."""
     met = sum(bool(row["met"]) for row in rows)
     lines = [
-        "# Targets", "",
-        f"Written by `make bench`: {met} of {len(rows)} are met. Each was set before it was measured;",
-        "`benchmarks/results/` has the whole figures with the machine and the command.", "",
-        "![how far each figure is from its goal](targets.svg)", "",
-        "| benchmark | target | goal | value | met | measured |", "| --- | --- | --- | --- | --- | --- |",
-    ]  # fmt: skip
+        "# Targets",
+        "",
+        f"Written by `make bench`: {met} of {len(rows)} are met. Each was set before it was",
+        "measured; `benchmarks/results/` has all figures with the machine and the command.",
+        "",
+        "![how far each figure is from its goal](targets.svg)",
+        "",
+        "| benchmark | target | goal | value | met | measured |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
     for row in rows:
         cells = (row["benchmark"], row["name"], row["goal"], shown(row["value"]),
                  "yes" if row["met"] else "**no**", row["day"])  # fmt: skip

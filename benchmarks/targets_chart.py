@@ -2,9 +2,9 @@
 
     svg = picture(rows)      # rows with name, goal, value, met, benchmark
 
-To the right of the line is better than the goal, to the left is worse, as a factor on a logarithmic
-scale that ends at ten times. Only goals that are one number with a direction can be drawn (`>= 0.8`,
-`<= 60`); the others are in the table. Plain SVG, legible on light and dark pages alike.
+To the right of the line is better than the goal, to the left is worse, as a factor on a
+logarithmic scale that ends at ten times. Only goals that are one number with a direction can be
+drawn (`>= 0.8`, `<= 60`); the others are in the table. Plain SVG, legible on light and dark pages.
 """
 
 from __future__ import annotations

@@ -172,16 +172,26 @@ async def test_a_spent_budget_ends_the_search_and_not_the_report(tmp_path: Path)
     assert not {r.content() for r in policy.requests} & {r.content() for r in rest.requests}
 
 
-async def test_a_budget_without_a_search_is_refused_before_any_call(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("limits", "said"),
+    [
+        ({"budget_calls": 32}, "A budget of 32 calls leaves 0 for the search"),
+        ({"budget_calls": 32 + 29}, "leaves 29 for the search.* 30 calls.*Nothing would be learnt"),
+        ({"budget_tokens": 200}, "A budget of 200 tokens .*raise --budget-tokens"),
+    ],
+)
+async def test_a_budget_that_teaches_nothing_is_refused_before_any_call(
+    tmp_path: Path, limits: dict[str, int], said: str
+) -> None:
     policy = Scripted(naive)
-    with pytest.raises(SettingsError, match="leaves none for the search"):
-        await align(a_job(tmp_path, budget_calls=32), models={"policy": policy})
+    with pytest.raises(SettingsError, match=said):
+        await align(a_job(tmp_path, **limits), models={"policy": policy})
     assert policy.requests == []
 
 
 async def test_a_budget_too_small_for_a_first_answer_says_so(tmp_path: Path) -> None:
     with pytest.raises(BudgetSpent, match="Not even the first answers"):
-        await run(a_job(tmp_path, budget_tokens=1))
+        await run(a_job(tmp_path, budget_minutes=1e-9))
 
 
 async def test_money_is_counted_by_the_prices_given(tmp_path: Path) -> None:

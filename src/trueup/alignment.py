@@ -28,7 +28,7 @@ from trueup import aligned as aligned_file
 from trueup import job as job_file
 from trueup.aligned import Aligned
 from trueup.errors import BudgetSpent, JudgeError, SettingsError, StoreError
-from trueup.estimate import estimate, shares
+from trueup.estimate import estimate, least, shares
 from trueup.evaluation.comparison import Comparison, compare, comparison_table
 from trueup.evaluation.evaluate import Progress
 from trueup.evaluation.guard import at_equal_length, rejudged, warnings
@@ -57,6 +57,8 @@ from trueup.types import Demonstration
 RESULTS = "results.json"
 WORDS_PER_TOKEN = 0.7
 """A demonstration no longer than the policy's replies may be."""
+HOPELESS = 2
+"""A budget of tokens or money this many times below what seems needed is refused."""
 HELD_OUT = " (held-out)"
 """What a role's calls on the held-out queries are booked under, after the role's name."""
 
@@ -195,12 +197,21 @@ def _budget(plan: Plan) -> Budget:
     job = plan.job
     budget = Budget(job.budget_calls, job.budget_tokens, job.budget_usd, job.budget_minutes)
     reported = sum(row.calls for row in estimate(plan) if row.part == "held-out")
-    if job.budget_calls is not None and job.budget_calls <= reported:
-        raise SettingsError(
-            f"A budget of {job.budget_calls} calls leaves none for the search: the "
-            f"{len(plan.held_out)} held-out queries take {reported}. Raise --budget-calls, or "
-            "lower --held-out."
-        )
+    wanted, search = least(plan), shares(plan, budget)
+    for name, limit, left, needed in (
+        ("calls", budget.calls, search.calls, wanted.calls),
+        # What a reply takes is a guess beforehand: only what is hopeless is refused.
+        ("tokens", budget.tokens, search.tokens, wanted.tokens // HOPELESS),
+        ("usd", budget.usd, search.usd, (wanted.usd or 0.0) / HOPELESS),
+    ):
+        if limit is not None and left is not None and (left < needed or left == 0 < limit):
+            raise SettingsError(
+                f"A budget of {limit:,} {name} leaves {left:,.4g} for the search: the "
+                f"{len(plan.held_out)} held-out queries take {reported} calls, and the first "
+                f"answers with one proposal beside them {wanted.calls} calls, about "
+                f"{wanted.tokens:,} tokens. Nothing would be learnt: raise --budget-{name}, or "
+                "lower --held-out."
+            )
     return budget
 
 

@@ -86,6 +86,31 @@ def shares(plan: Plan, budget: Budget) -> Budget:
     )
 
 
+def least(plan: Plan) -> Expected:
+    """What a search needs to learn anything: the first answers, and one proposal beside them.
+
+    All roles together. Tokens and money are as rough as `estimate`'s.
+    """
+    settings = plan.settings
+    if settings.calls is None:
+        replies, of = 1 + settings.actions, PUBLISHED_CALLS
+    else:
+        replies = min(settings.first_answers, settings.calls // 4) + settings.minibatch
+        of = settings.calls
+    share = min(1.0, replies / of)
+    rows = [row for row in estimate(plan) if row.part == "search"]
+    known = [row.usd for row in rows if row.usd is not None]
+    return Expected(
+        "all",
+        "search",
+        *(int(share * sum(counts)) for counts in zip(
+            *((row.calls, row.tokens_in, row.tokens_out) for row in rows), strict=True
+        )),
+        share * sum(known) if len(known) == len(rows) else None,
+        share * sum(row.seconds for row in rows),
+    )  # fmt: skip
+
+
 def _policy(plan: Plan, part: str, calls: int) -> Expected:
     queries = [one.text for one in (*plan.search, *plan.held_out)]
     shown = min(SHOWN, len(plan.pool))
