@@ -101,14 +101,14 @@ def least(plan: Plan) -> Expected:
     rows = [row for row in estimate(plan) if row.part == "search"]
     known = [row.usd for row in rows if row.usd is not None]
     return Expected(
-        "all",
-        "search",
-        *(int(share * sum(counts)) for counts in zip(
-            *((row.calls, row.tokens_in, row.tokens_out) for row in rows), strict=True
-        )),
-        share * sum(known) if len(known) == len(rows) else None,
-        share * sum(row.seconds for row in rows),
-    )  # fmt: skip
+        role="all",
+        part="search",
+        calls=int(share * sum(row.calls for row in rows)),
+        tokens_in=int(share * sum(row.tokens_in for row in rows)),
+        tokens_out=int(share * sum(row.tokens_out for row in rows)),
+        usd=share * sum(known) if len(known) == len(rows) else None,
+        seconds=share * sum(row.seconds for row in rows),
+    )
 
 
 def _policy(plan: Plan, part: str, calls: int) -> Expected:
