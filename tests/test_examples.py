@@ -45,12 +45,15 @@ def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setattr(trueup, "Job", SmallJob)
     monkeypatch.setattr("trueup.plan.open_model", opened)
     monkeypatch.setattr("trueup.aligned.open_model", opened)
+    monkeypatch.setattr("trueup.evaluate_job.open_model", opened)
     return tmp_path
 
 
 def test_every_example_is_tested_and_short() -> None:
     names = {path.stem for path in EXAMPLES.glob("*.py")}
-    assert names == {"align_embedded", "align_endpoint", "own_judge", "use_aligned"}
+    assert names == {
+        "align_embedded", "align_endpoint", "evaluate_model", "own_judge", "use_aligned"
+    }  # fmt: skip
     for path in EXAMPLES.glob("*.py"):
         assert len(path.read_text("utf-8").splitlines()) <= 40
 
@@ -64,6 +67,10 @@ def test_align_embedded_and_use_it(small: Path, capsys: pytest.CaptureFixture[st
     (folder,) = (small / "runs").iterdir()
     asyncio.run(example("use_aligned").main(str(folder)))
     assert capsys.readouterr().out.splitlines()[0] == "You are a helpful assistant."
+
+    asyncio.run(example("evaluate_model").main(str(folder), data_file(small)))
+    said = capsys.readouterr().out
+    assert "reward " in said and "tokens to each request." in said and "queries.jsonl" in said
 
 
 def test_your_own_judge(small: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -99,6 +99,9 @@ def _pool(*names: str) -> tuple[Criterion, ...]:
 
 ASPECTS = _pool("Helpfulness", "Clarity", "Factuality", "Depth", "Engagement")
 SAFETY = _pool("Safety")
+CONVERSATION = _pool("Helpfulness", "Factuality", "Clarity", "Depth")
+TRUTH = _pool("Factuality")
+USUAL = _pool("Helpfulness", "Clarity", "Factuality", "Safety")
 
 
 def _just_eval(item: Item) -> tuple[Criterion, ...]:
@@ -156,7 +159,7 @@ BENCHMARKS: dict[str, Benchmark] = {
                 Figure("turn 1", "score"),
                 Figure("turn 2", "score"),
             ),
-            criteria=lambda item: _pool("Helpfulness", "Factuality", "Clarity", "Depth"),
+            criteria=lambda item: CONVERSATION,
             max_tokens=512,
         ),
         Benchmark(
@@ -224,7 +227,7 @@ BENCHMARKS: dict[str, Benchmark] = {
             "scores",
             (Figure("nearer the truth"), _REWARD),
             marks.nearer_the_truth,
-            criteria=lambda item: _pool("Factuality"),
+            criteria=lambda item: TRUTH,
             max_tokens=64,
         ),
         Benchmark(
@@ -270,7 +273,7 @@ BENCHMARKS: dict[str, Benchmark] = {
             items.queries,
             "scores",
             (_REWARD,),
-            criteria=lambda item: _pool("Helpfulness", "Clarity", "Factuality", "Safety"),
+            criteria=lambda item: USUAL,
         ),
     )
 }
