@@ -289,7 +289,7 @@ def main() -> None:
     if results.get("benchmarks"):
         into_readme(results)
         print(table(results))
-    for one in results["targets"]:
+    for one in results.get("targets", ()):
         print("met " if one["met"] else "MISS", one["name"], one["goal"], one["value"])
 
 
