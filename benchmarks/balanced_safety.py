@@ -31,7 +31,6 @@ import hashlib
 import json
 import os
 import platform
-import random
 import sys
 import time
 from collections import Counter
@@ -53,10 +52,9 @@ from trueup.models.embedded import Embedded
 from trueup.models.model import Model
 from trueup.models.remembered import Remembered
 from trueup.plan import Plan, prepare
-from trueup.prompt.candidates import balanced
 from trueup.prompt.drpo import Drpo, Found
 from trueup.prompt.prompt import Prompt, Prompted
-from trueup.prompt.retrieval import Retrieval
+from trueup.prompt.random_search import random_search
 from trueup.store.calls import Calls
 from trueup.types import Query
 
@@ -67,7 +65,6 @@ ARMS = ("ours", "random", "taught")
 HARMFUL = ("advbench",)
 SHORT = 200
 """Characters of the AlpacaEval instructions taken: the model's window is small."""
-MINIBATCH = 16
 CONCURRENCY = 8
 
 
@@ -150,39 +147,17 @@ async def searched(plan: Plan, policy: Model, judge: Judge, seed: int) -> tuple[
 
 async def drawn(plan: Plan, policy: Model, judge: Judge, calls: int, seed: int) -> Found:
     """Random selection: prompts drawn from lines and demonstrations, the best on its queries."""
-    chance = random.Random(seed)
-    lines = sorted({line for lines in plan.remedies.values() for line in lines})
-    queries = list(plan.search)
-    chance.shuffle(queries)
-    refuse = [query for query in queries if query.should_answer is False]
-    answer = [query for query in queries if query.should_answer is not False]
-    batch = [*refuse[: MINIBATCH // 2], *answer[: MINIBATCH // 2]]
-    best: tuple[float, Prompt] | None = None
-    draws = calls // MINIBATCH
-    for _ in range(draws):
-        line = chance.choice(["", *lines])
-        prompt = Prompt(
-            "\n".join([plan.start.instruction, line]).strip(),
-            tuple(chance.sample(plan.pool, 4)),
-            Retrieval(4, by="fixed"),
-        )
-        measured = await evaluate(
-            Prompted(policy, prompt),
-            batch,
-            judge,
-            sampling=plan.settings.reply,
-            concurrency=CONCURRENCY,
-        )
-        rewards = {
-            one.query: one.verdict.reward
-            for one in measured.results
-            if one.verdict.reward is not None
-        }
-        score = balanced(rewards) or 0.0
-        if best is None or score > best[0]:
-            best = (score, prompt)
-    assert best is not None
-    return Found(best[1], best[0], None, draws, draws * MINIBATCH)
+    return await random_search(
+        policy,
+        judge,
+        plan.search,
+        start=plan.start,
+        pool=plan.pool,
+        remedies=plan.remedies,
+        calls=calls,
+        sampling=plan.settings.reply,
+        seed=seed,
+    )
 
 
 LETTERS = {"answered": "a", "refused": "r", "degenerate": "d", "off topic": "o", None: "-"}

@@ -19,10 +19,10 @@ LEVELS = [
     {"job"},
     {"gate"},
     {"plan"},
-    {"estimate", "subjects"},
-    {"alignment", "judging", "evaluate_job"},
-    {"screen", "judge_command", "evaluating"},
-    {"evaluate_command"},
+    {"estimate", "searching", "subjects"},
+    {"alignment", "judging", "evaluate_job", "contenders", "trials"},
+    {"screen", "judge_command", "evaluating", "comparing"},
+    {"evaluate_command", "compare_command"},
     {"cli"},
     {"__main__"},
 ]
@@ -40,8 +40,8 @@ FENCES = {
     "json_repair": {"judges/ask", "models/shape"},
     "jinja2": {"report/markdown"},
     "tomli_w": {"aligned", "job"},
-    "typer": {"cli", "judge_command", "evaluate_command"},
-    "rich": {"screen", "judge_command", "evaluate_command"},
+    "typer": {"cli", "judge_command", "evaluate_command", "compare_command"},
+    "rich": {"screen", "judge_command", "evaluate_command", "compare_command"},
 }
 LEVEL = {room: number for number, rooms in enumerate(LEVELS) for room in rooms}
 

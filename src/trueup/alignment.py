@@ -20,14 +20,14 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from trueup import aligned as aligned_file
 from trueup import job as job_file
 from trueup.aligned import Aligned
-from trueup.errors import BudgetSpent, JudgeError, SettingsError, StoreError
+from trueup.errors import SettingsError, StoreError
 from trueup.estimate import estimate, least, shares
 from trueup.evaluation.comparison import Comparison, compare, comparison_table
 from trueup.evaluation.evaluate import Progress
@@ -35,28 +35,22 @@ from trueup.evaluation.guard import at_equal_length, rejudged, warnings
 from trueup.evaluation.pictures import pictured
 from trueup.job import Job
 from trueup.judges.judge import Judge
-from trueup.judges.perplexity import FIT
-from trueup.loop import rounds
 from trueup.models.budgeted import Budget, Budgeted
 from trueup.models.model import Model
 from trueup.models.priced import Priced
 from trueup.models.remembered import Remembered
 from trueup.plan import Plan, prepare
-from trueup.prompt import METHODS
 from trueup.prompt.candidates import balanced
-from trueup.prompt.demonstrations import WORDS, rewrite_demonstrations
 from trueup.prompt.drpo import Found
 from trueup.prompt.prompt import Prompted
 from trueup.report.album import drawn
 from trueup.report.markdown import REPORT, report
+from trueup.searching import search
 from trueup.store.calls import Calls
 from trueup.store.runs import RunFolder, read_run
 from trueup.tally import Tally, tallied
-from trueup.types import Demonstration
 
 RESULTS = "results.json"
-WORDS_PER_TOKEN = 0.7
-"""A demonstration no longer than the policy's replies may be."""
 HOPELESS = 2
 """A budget of tokens or money this many times below what seems needed is refused."""
 HELD_OUT = " (held-out)"
@@ -263,56 +257,20 @@ class _Running:
 
     async def _searched(self, models: Mapping[str, Model]) -> Found:
         """The search's best prompt, whatever ended it."""
-        plan = self._plan
-        judge = tallied(plan.judge(models.get("judge")), self._tally)
-        if plan.job.judge in ("likelihood", "perplexity") and plan.own_judge is None:
-            await _probe(judge, plan)
-        try:
-            pool = await self._pool(models, judge)
-        except BudgetSpent as spent:
-            self._stopped = f"The budget was spent on rewriting demonstrations. {spent}"
-            raise BudgetSpent(self._stopped) from spent
-        method = METHODS[plan.job.method](
-            policy=models["policy"],
-            judge=judge,
-            search=plan.search,
-            validation=plan.validation,
-            start=replace(plan.start, demonstrations=pool) if plan.job.k else plan.start,
-            pool=pool,
-            writer=models.get("writer"),
-            remedies=plan.remedies,
-            settings=plan.settings,
-            embedder=models.get("embedder"),
-        )
-        state = None
-        try:
-            async for turn in rounds(method):
-                state = turn.state
-                record = method.record(turn)
-                self._rounds.append(record)
-                self._folder.append_round(record)
-                self._tell(Searched(record))
-        except BudgetSpent as spent:
-            self._stopped = f"The search stopped early, at its share of the budget. {spent}"
-            self._tell(Noticed(f"{self._stopped} The best prompt so far is taken."))
-        if state is None:
-            raise BudgetSpent(
-                f"Not even the first answers could be measured. {self._stopped} Raise the budget."
-            )
-        return method.result(state)
+        judge = tallied(self._plan.judge(models.get("judge")), self._tally)
+        done = await search(self._plan, models, judge, self._round, self._noticed)
+        self._stopped = done.stopped
+        if done.stopped is not None:
+            self._noticed(f"{done.stopped} The best prompt so far is taken.")
+        return done.found
 
-    async def _pool(self, models: Mapping[str, Model], judge: Judge) -> tuple[Demonstration, ...]:
-        """The demonstrations to choose from, rewritten first where the job wants that."""
-        plan = self._plan
-        if not plan.job.rewrite_demonstrations:
-            return plan.pool
-        words = min(WORDS, round(WORDS_PER_TOKEN * plan.sampling.max_tokens))
-        done = await rewrite_demonstrations(
-            plan.pool, writer=models["writer"], judge=judge, words=max(1, words)
-        )
-        changed = sum(one.demonstration.reply != one.versions[0].reply for one in done)
-        self._tell(Noticed(f"{changed} of {len(done)} demonstrations rewritten"))
-        return tuple(one.demonstration for one in done)
+    def _round(self, record: Mapping[str, Any]) -> None:
+        self._rounds.append(record)
+        self._folder.append_round(record)
+        self._tell(Searched(record))
+
+    def _noticed(self, text: str) -> None:
+        self._tell(Noticed(text))
 
     def _aligned(self, found: Found) -> Aligned:
         plan = self._plan
@@ -436,19 +394,6 @@ def summary(results: Mapping[str, Any]) -> str:
                 f"({gap['value']:+.2f}{between}, {row['n']} held-out queries)"
             )
     return "nothing could be measured"
-
-
-async def _probe(judge: Judge, plan: Plan) -> None:
-    """See that probabilities can be read at all, for the price of one reply's questions."""
-    verdict = await judge(plan.search[0], "I do not know.")
-    failed = verdict.failed
-    if plan.job.judge == "perplexity" and FIT.name not in {one.criterion for one in verdict.scores}:
-        failed = "; ".join(one for one in verdict.dropped if one.startswith(FIT.name)) or failed
-    if failed is not None:
-        raise JudgeError(
-            f"The judge cannot score by {plan.job.judge}: {failed}. Choose --judge dynamic, or "
-            "another --judge-model."
-        )
 
 
 def _quirks(plan: Plan) -> list[str]:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from trueup import __version__, evaluate_command, judge_command
+from trueup import __version__, compare_command, evaluate_command, judge_command
 from trueup.errors import SettingsError, TrueupError
 
 if TYPE_CHECKING:
@@ -240,6 +240,7 @@ def _job(path: Path | None, given: dict[str, Any]) -> Job:
 
 app.command()(judge_command.judge)
 app.command()(evaluate_command.evaluate)
+app.command()(compare_command.compare)
 
 
 @app.command()
@@ -273,6 +274,9 @@ def show(run: Run) -> None:
         return
     if record.method == "evaluate":
         evaluate_command.show_run(run)
+        return
+    if record.method == "compare":
+        compare_command.show_run(run)
         return
     rounds = read_rounds(run)
     if rounds:

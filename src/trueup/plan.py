@@ -242,6 +242,16 @@ def prepare(
     )
 
 
+def seen_by(job: Job) -> tuple[Query, ...]:
+    """The queries that a job's search has seen, its choice among finalists included.
+
+    Reads files and opens no model. Raises `DataError` where the data is not there any more.
+    """
+    job = job.settled()
+    search, validation, _, _ = _divided(job, _settings(job))
+    return (*search, *validation)
+
+
 def is_remote(model: Model) -> bool:
     """Whether using the model may cost money: it is not on this machine."""
     form, _, rest = model.identity.partition(":")

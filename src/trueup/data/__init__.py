@@ -11,6 +11,7 @@ from trueup.data.public_sets import PUBLIC_SETS
 from trueup.data.reading import (
     bundled_demonstrations,
     bundled_queries,
+    constant_demonstrations,
     iterate_queries,
     read_demonstrations,
     read_queries,
@@ -24,6 +25,7 @@ __all__ = [
     "Splits",
     "bundled_demonstrations",
     "bundled_queries",
+    "constant_demonstrations",
     "iterate_queries",
     "leaks",
     "read_demonstrations",

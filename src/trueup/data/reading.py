@@ -82,6 +82,11 @@ def bundled_demonstrations(*, long: bool = False) -> list[Demonstration]:
     return _bundled(name, lambda row: to_demonstration(row, Columns.of(row)))
 
 
+def constant_demonstrations() -> list[Demonstration]:
+    """Three in the form of URIAL's: shown to every query alike."""
+    return _bundled("constant.jsonl", lambda row: to_demonstration(row, Columns.of(row)))
+
+
 def write_jsonl(path: str | os.PathLike[str], records: Iterable[Any]) -> int:
     """Write one record a line (`.gz` compressed), all or nothing; returns how many.
 

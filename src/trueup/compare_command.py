@@ -1,0 +1,277 @@
+"""`trueup compare`: its options, and what it prints.
+
+    trueup compare plain expert urial random ours --policy embedded --held-out 200
+    trueup compare plain runs/align-1a2b3c4d endpoint:http://localhost:8000#bigger
+
+In its own file because the command line is long enough without it; `cli` only registers it. The
+work is done in `comparing`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Coroutine, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from trueup.errors import SettingsError
+
+if TYPE_CHECKING:
+    from trueup.comparing import Ready
+    from trueup.estimate import Expected
+    from trueup.job import Job
+    from trueup.report.tables import Table
+
+T = TypeVar("T")
+
+
+def compare(
+    candidates: Annotated[
+        list[str],
+        typer.Argument(
+            help="Who: plain, expert, urial, published, random, ours, the folder of a run, an "
+            "aligned.toml, or a model such as endpoint:URL#MODEL."
+        ),
+    ],
+    against: Annotated[
+        str | None, typer.Option(help="Whom the others are compared with; else the first.")
+    ] = None,
+    policy: Annotated[
+        str | None, typer.Option(help="The model that prompts and searches are tried on.")
+    ] = None,
+    writer: Annotated[
+        str | None, typer.Option(help="Who writes for the searches: none, policy or a model.")
+    ] = None,
+    judge: Annotated[
+        str | None, typer.Option(help="Who scores: checks (code), dynamic, likelihood, perplexity.")
+    ] = None,
+    judge_model: Annotated[
+        str | None, typer.Option(help="The model that judges, where one does: policy or a model.")
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Queries: a file, NAME@PATH, hub:OWNER/NAME, seeds.")
+    ] = None,
+    held_out_data: Annotated[
+        str | None, typer.Option(help="Queries to compare on, from elsewhere than --data.")
+    ] = None,
+    held_out: Annotated[int | None, typer.Option(help="How many queries to compare on.")] = None,
+    demonstrations: Annotated[
+        str | None, typer.Option(help="The searches' pool: bundled, long, none, or a file.")
+    ] = None,
+    calls: Annotated[int | None, typer.Option(help="Policy calls of each search.")] = None,
+    prompt_format: Annotated[
+        str | None,
+        typer.Option("--format", help="turns or system for chat models, raw for base models."),
+    ] = None,
+    max_tokens: Annotated[int | None, typer.Option(help="The longest reply, in tokens.")] = None,
+    seed: Annotated[int | None, typer.Option(help="What all chance depends on.")] = None,
+    budget_calls: Annotated[int | None, typer.Option(help="Most calls of all roles.")] = None,
+    budget_tokens: Annotated[int | None, typer.Option(help="Most tokens, in and out.")] = None,
+    budget_usd: Annotated[float | None, typer.Option(help="Most money; see --price.")] = None,
+    budget_minutes: Annotated[float | None, typer.Option(help="Most time.")] = None,
+    price: Annotated[
+        list[str] | None,
+        typer.Option(help="ROLE=IN,OUT: USD per million tokens of policy, writer or judge."),
+    ] = None,
+    job: Annotated[
+        Path | None,
+        typer.Option(
+            help="A job file or a run's folder: what the options above leave open. By default "
+            "the first run among the candidates."
+        ),
+    ] = None,
+    out: Annotated[str | None, typer.Option(help="The run's folder; runs/NAME by default.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be done and cost; call nobody.")
+    ] = False,
+    yes: Annotated[
+        bool,
+        typer.Option("--yes", "-y", help="Start without asking, also where it may cost money."),
+    ] = False,
+) -> None:
+    """Compare prompts, searches and models on the same held-out queries.
+
+    The same command again goes on where it stopped, and pays nothing twice.
+    """
+    from trueup.comparing import CompareJob, load, ready, run
+    from trueup.job import read_prices
+
+    given = {
+        "policy": policy,
+        "writer": writer,
+        "judge": judge,
+        "judge_model": judge_model,
+        "data": data,
+        "held_out_data": held_out_data,
+        "held_out": held_out,
+        "demonstrations": demonstrations,
+        "calls": calls,
+        "format": prompt_format,
+        "max_tokens": max_tokens,
+        "seed": seed,
+        "budget_calls": budget_calls,
+        "budget_tokens": budget_tokens,
+        "budget_usd": budget_usd,
+        "budget_minutes": budget_minutes,
+        "prices": read_prices(price) if price else None,
+        "out": out,
+    }
+    asked = CompareJob(tuple(candidates), job_of(job, candidates, given), against)
+    prepared = ready(asked)
+    said(prepared)
+    if dry_run:
+        show(expected(prepared.expected))
+        return
+    agreed(prepared.plan.paid(), prepared.expected, yes)
+    outcome = running(run(prepared, Progress()), asked.folder)
+    if outcome.shown_again:
+        typer.echo(f"{outcome.folder} has finished before; nothing was asked again.\n")
+    show_results(load(outcome.folder))
+    typer.echo(f"\nThe page is {outcome.folder / 'report.md'}, the figures results.json beside it.")
+
+
+def show_run(folder: Path) -> None:
+    """The same of a run's folder. Raises `StoreError` where it has not finished."""
+    from trueup.comparing import load
+
+    show_results(load(folder))
+
+
+def show_results(results: Mapping[str, Any]) -> None:
+    """The tables of a comparison, and its line."""
+    from trueup.report.tables import compared
+
+    show(*compared(results))
+    typer.echo(results["summary"])
+    typer.echo(f"Judge: {results['judge']}")
+    if results.get("stopped"):
+        typer.echo(f"Stopped early: {results['stopped']}")
+
+
+def said(prepared: Ready) -> None:
+    """Who is compared on what, and what was left out."""
+    plan = prepared.plan
+    refused = sum(one.should_answer is False for one in plan.held_out)
+    for one in prepared.entered:
+        typer.echo(f"{one.name:<12} {one.told}")
+    typer.echo(
+        f"on {len(plan.held_out)} held-out queries of {plan.job.held_out_data or plan.job.data} "
+        f"({refused} to be refused), each asked of {plan.job.policy} or the model named"
+    )
+    for note in prepared.notes:
+        typer.echo(note)
+    typer.echo("")
+
+
+# What compare, transfer and trim share.
+
+
+def job_of(path: Path | None, names: Iterable[str], given: Mapping[str, Any]) -> Job:
+    """The settings: as given, else as in the job file, else as in the first run named."""
+    from trueup.job import FILE, Job
+
+    runs = (Path(name).expanduser() for name in names)
+    path = path or next((one for one in runs if (one / FILE).is_file()), None)
+    kept: dict[str, Any] = {}
+    if path is not None:
+        own = ("out", "published", "budget_calls", "budget_tokens", "budget_usd", "budget_minutes")
+        fields = Job.load(path).model_dump(exclude_none=True)
+        kept = {name: value for name, value in fields.items() if name not in own}
+        if fields.get("published"):  # what that method had settled is not what ours would have
+            kept = {name: value for name, value in kept.items() if name not in ("k", "calls")}
+        if "policy" in given and given["policy"] not in (None, fields["policy"]):
+            follows = ("writer", "judge", "judge_model", "max_tokens", "frequency_penalty")
+            kept = {name: value for name, value in kept.items() if name not in follows}
+    return Job.of(kept | {name: value for name, value in given.items() if value is not None})
+
+
+def agreed(paid: Mapping[str, str], rows: Iterable[Expected], yes: bool) -> None:
+    """Ask before calls that may cost money. Raises `SettingsError` where nobody can be asked."""
+    if not paid or yes:
+        return
+    who = "; ".join(f"{role}: {identity}" for role, identity in paid.items())
+    if not sys.stdin.isatty():
+        raise SettingsError(
+            f"Calls to other machines may cost money ({who}), and nobody is there to be asked: "
+            "add --yes, or see what it would take with --dry-run."
+        )
+    show(expected(rows))
+    if not typer.confirm(f"Calls to other machines may cost money ({who}). Start?"):
+        raise SettingsError("Nothing was started: add --yes to start without being asked.")
+
+
+def running(work: Coroutine[Any, Any, T], folder: Path) -> T:
+    """The one event loop."""
+    try:
+        return asyncio.run(work)
+    except KeyboardInterrupt:
+        typer.echo(f"\nStopped. Run it again to go on; {folder} keeps the replies.", err=True)
+        raise typer.Exit(130) from None
+
+
+class Progress:
+    """A line when something begins, and one for each quarter of it."""
+
+    def __init__(self) -> None:
+        self._last = ("", 0)
+
+    def __call__(self, event: Any) -> None:
+        if isinstance(event, str):
+            typer.echo(event, err=True)
+            return
+        quarter = 4 * event.done // event.total if event.total else 0
+        if (event.label, quarter) != self._last:
+            self._last = (event.label, quarter)
+            if 0 < quarter < 4:
+                typer.echo(f"{event.label}: {event.done} of {event.total}", err=True)
+
+
+def expected(rows: Iterable[Expected]) -> Table:
+    """What it will take, as a table."""
+    from trueup.report.tables import Table
+
+    listed = list(rows)
+    usd = [row.usd for row in listed]
+    known = None if None in usd else sum(one or 0.0 for one in usd)
+    cells = [
+        [row.part, row.role, f"{row.calls:,}", f"{row.tokens:,}", _usd(row.usd),
+         f"{row.seconds / 60:.1f}"]
+        for row in listed
+    ]  # fmt: skip
+    calls, tokens = sum(row.calls for row in listed), sum(row.tokens for row in listed)
+    minutes = sum(row.seconds for row in listed) / 60
+    cells.append(["all", "", f"{calls:,}", f"{tokens:,}", _usd(known), f"{minutes:.1f}"])
+    return Table(
+        "What it would take: calls are an upper bound, tokens and minutes are rough",
+        ["part", "role", "calls", "tokens", "usd", "minutes"],
+        cells,
+    )
+
+
+def show(*tables: Table) -> None:
+    """Print tables, none of their texts read as markup."""
+    from rich.console import Console
+    from rich.table import Table as Drawn
+    from rich.text import Text
+
+    from trueup.report.escaping import printable
+
+    console = Console(highlight=False, soft_wrap=True)
+    if not console.is_terminal:
+        console.width = max(console.width, 200)
+    for table in tables:
+        drawn = Drawn(box=None, pad_edge=False, header_style="bold dim")
+        for column in table.header:
+            drawn.add_column(column)
+        for row in table.rows:
+            drawn.add_row(*(Text(printable(one)) for one in row))
+        console.print(Text(printable(table.title), style="bold"))
+        console.print(drawn)
+        console.print()
+
+
+def _usd(usd: float | None) -> str:
+    return "price unknown" if usd is None else f"${usd:,.2f}"

@@ -1,0 +1,151 @@
+"""Tables of several prompts side by side, for the terminal and for a page alike.
+
+    for table in compared(results):         # what results.json of `trueup compare` holds
+        print(table.title, table.header, table.rows)
+    page = beside(results)                  # the same as Markdown, with the picture
+
+A table is texts in rows: where they are shown decides how they are drawn. Nothing is measured here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from trueup.report.escaping import cell
+from trueup.report.markdown import interval
+
+GROUPS = ("safety", "reward", "criterion")
+BY_CATEGORY = (("behaviour", "right behaviour"), ("category", "reward"))
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A heading, the names of columns, and rows of texts."""
+
+    title: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+def compared(results: Mapping[str, Any]) -> list[Table]:
+    """What `trueup compare` found: the headline, what it costs, measures, categories."""
+    candidates, reference = results["candidates"], results["reference"]
+    found = [_headline(candidates, reference), _costs(candidates, reference)]
+    for group, name in (*((one, one) for one in GROUPS), *BY_CATEGORY):
+        table = _by_measure(candidates, group, name)
+        # Where queries say how they should be met, behaviour by category says it without a judge.
+        if table.rows and not (group == "category" and found[-1].title.startswith("right")):
+            found.append(table)
+    return found
+
+
+def beside(results: Mapping[str, Any]) -> str:
+    """The page."""
+    head = [
+        f"# Compared on {results['held_out']} held-out queries",
+        f"**{cell(results['summary'])}**",
+        f"Judge: {cell(results['judge'])}",
+    ]
+    told = [f"- {cell(name)}: {cell(one['told'])}" for name, one in results["candidates"].items()]
+    notes = [f"- {cell(note)}" for note in results["notes"]]
+    parts = [*head, "\n".join(told), *map(page, compared(results))]
+    return "\n\n".join([*parts, *(["\n".join(notes)] if notes else []), READ]) + "\n"
+
+
+READ = (
+    "Ranges are 95% intervals, paired over queries. p is adjusted for the number of candidates "
+    "(Holm). Tokens and seconds are those of one reply; seconds depend on what else the model was "
+    "doing."
+)
+
+
+def page(table: Table) -> str:
+    """A table as Markdown."""
+    lines = [
+        f"## {table.title}\n",
+        "| " + " | ".join(table.header) + " |",
+        "| --- |" + " ---: |" * (len(table.header) - 1),
+        *("| " + " | ".join(str(cell(one)) for one in row) + " |" for row in table.rows),
+    ]
+    return "\n".join(lines)
+
+
+def p_value(p: float | None) -> str:
+    """A p value as text."""
+    return "–" if p is None else "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def _headline(candidates: Mapping[str, Any], reference: str) -> Table:
+    name = next((one["headline"] for one in candidates.values() if one["headline"]), None)
+    rows = []
+    for candidate, one in candidates.items():
+        alone = _row(one["alone"], name)
+        against = _row(one["against"] or (), name)
+        rows.append(
+            [
+                candidate,
+                interval(alone["before"] if alone else None, _unit(alone)),
+                interval(against["difference"], against["unit"], signed=True) if against else "–",
+                p_value(against["p_holm"]) if against else "–",
+                f"{against['wins']}/{against['ties']}/{against['losses']}" if against else "–",
+                against["clear"] or "–" if against else "–",
+            ]
+        )
+    return Table(
+        name or "nothing could be measured",
+        ["", "held-out", f"minus {reference}", "p", "win/tie/loss", "clear"],
+        rows,
+    )
+
+
+def _costs(candidates: Mapping[str, Any], reference: str) -> Table:
+    rows = []
+    for candidate, one in candidates.items():
+        cost, spent = one["cost"], one["search"]
+        usd = cost["usd_per_thousand"]
+        gain = cost["gain_per_100_tokens"]
+        rows.append(
+            [
+                candidate,
+                interval(cost["tokens_in"], "tokens"),
+                "–" if candidate == reference else interval(cost["added"], "tokens", signed=True),
+                "–" if cost["cached"] is None else f"{cost['cached']:.0%}",
+                interval(cost["seconds"], "seconds"),
+                "unknown" if usd is None else f"${usd:.4f}",
+                "–" if gain is None else f"{gain:+.3f}",
+                f"{spent['policy_calls']} of {spent['calls']}" if spent else "0",
+            ]
+        )
+    return Table(
+        "What it costs",
+        ["", "tokens in", f"more than {reference}", "cached", "seconds", "usd per 1,000 replies",
+         "gain per 100 tokens", "calls of the search (policy, of all)"],
+        rows,
+    )  # fmt: skip
+
+
+def _by_measure(candidates: Mapping[str, Any], group: str, title: str) -> Table:
+    names: dict[str, None] = {}
+    for one in candidates.values():
+        names.update(dict.fromkeys(r["name"] for r in one["alone"] if r["group"] == group))
+    rows = []
+    for name in names:
+        row = [name]
+        for one in candidates.values():
+            found = _row([r for r in one["alone"] if r["group"] == group], name)
+            gap = _row([r for r in one["against"] or () if r["group"] == group], name)
+            mark = {"better": " +", "worse": " −"}.get(gap["clear"] or "", "") if gap else ""
+            row.append(interval(found["before"] if found else None, _unit(found)) + mark)
+        rows.append(row)
+    heading = f"{title} by category" if group in dict(BY_CATEGORY) else title
+    return Table(f"{heading} (+ clearly better, − clearly worse)", ["", *candidates], rows)
+
+
+def _row(rows: Sequence[Mapping[str, Any]], name: str | None) -> Mapping[str, Any] | None:
+    return next((one for one in rows if one["name"] == name), None)
+
+
+def _unit(row: Mapping[str, Any] | None) -> str:
+    return str(row["unit"]) if row else "share"

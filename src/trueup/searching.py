@@ -1,0 +1,105 @@
+"""The search of a plan, carried out: demonstrations rewritten if it says so, then round by round.
+
+    done = await search(plan, models, judge, on_round=print, on_notice=print)
+    done.found.prompt, done.stopped
+
+`models` are those of the plan, by role, as they are to be paid for; so whoever calls decides what
+is remembered and which budget it comes out of. A budget that is spent ends the search with the
+best prompt so far. It measures nothing on held-out queries and writes nothing down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from trueup.errors import BudgetSpent, JudgeError
+from trueup.judges.judge import Judge
+from trueup.judges.perplexity import FIT
+from trueup.loop import rounds
+from trueup.models.model import Model
+from trueup.plan import Plan
+from trueup.prompt import METHODS
+from trueup.prompt.demonstrations import WORDS, rewrite_demonstrations
+from trueup.prompt.drpo import Found
+from trueup.types import Demonstration
+
+WORDS_PER_TOKEN = 0.7
+"""A demonstration no longer than the policy's replies may be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What a search found, and why it ended early if it did."""
+
+    found: Found
+    stopped: str | None = None
+
+
+async def search(
+    plan: Plan,
+    models: Mapping[str, Model],
+    judge: Judge,
+    on_round: Callable[[Mapping[str, Any]], None] = lambda record: None,
+    on_notice: Callable[[str], None] = lambda text: None,
+) -> Search:
+    """Search. Raises `BudgetSpent` where not even the first answers could be paid for."""
+    if plan.job.judge in ("likelihood", "perplexity") and plan.own_judge is None:
+        await _probe(judge, plan)
+    try:
+        pool = await _pool(plan, models, judge, on_notice)
+    except BudgetSpent as spent:
+        raise BudgetSpent(f"The budget was spent on rewriting demonstrations. {spent}") from spent
+    method = METHODS[plan.job.method](
+        policy=models["policy"],
+        judge=judge,
+        search=plan.search,
+        validation=plan.validation,
+        start=replace(plan.start, demonstrations=pool) if plan.job.k else plan.start,
+        pool=pool,
+        writer=models.get("writer"),
+        remedies=plan.remedies,
+        settings=plan.settings,
+        embedder=models.get("embedder"),
+    )
+    state, stopped = None, None
+    try:
+        async for turn in rounds(method):
+            state = turn.state
+            on_round(method.record(turn))
+    except BudgetSpent as spent:
+        stopped = f"The search stopped early, at its share of the budget. {spent}"
+    if state is None:
+        raise BudgetSpent(
+            f"Not even the first answers could be measured. {stopped} Raise the budget."
+        )
+    return Search(method.result(state), stopped)
+
+
+async def _pool(
+    plan: Plan, models: Mapping[str, Model], judge: Judge, on_notice: Callable[[str], None]
+) -> tuple[Demonstration, ...]:
+    """The demonstrations to choose from, rewritten first where the job wants that."""
+    if not plan.job.rewrite_demonstrations:
+        return plan.pool
+    words = min(WORDS, round(WORDS_PER_TOKEN * plan.sampling.max_tokens))
+    done = await rewrite_demonstrations(
+        plan.pool, writer=models["writer"], judge=judge, words=max(1, words)
+    )
+    changed = sum(one.demonstration.reply != one.versions[0].reply for one in done)
+    on_notice(f"{changed} of {len(done)} demonstrations rewritten")
+    return tuple(one.demonstration for one in done)
+
+
+async def _probe(judge: Judge, plan: Plan) -> None:
+    """See that probabilities can be read at all, for the price of one reply's questions."""
+    verdict = await judge(plan.search[0], "I do not know.")
+    failed = verdict.failed
+    if plan.job.judge == "perplexity" and FIT.name not in {one.criterion for one in verdict.scores}:
+        failed = "; ".join(one for one in verdict.dropped if one.startswith(FIT.name)) or failed
+    if failed is not None:
+        raise JudgeError(
+            f"The judge cannot score by {plan.job.judge}: {failed}. Choose --judge dynamic, or "
+            "another --judge-model."
+        )

@@ -1,0 +1,202 @@
+"""`trueup compare` from end to end, with models that follow a script."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.playing import REFUSAL, data_file, demonstrations, naive, pool_file, queries, served
+from trueup import Aligned, Job, Prompt, Retrieval, Sampling, Scripted, SettingsError
+from trueup.comparing import CompareJob, compare, ready
+from trueup.judges.checks import Safety
+from trueup.judges.dynamic import Checks
+from trueup.prompt.baselines import BASELINES, baseline
+from trueup.prompt.random_search import random_search
+
+
+def a_job(folder: Path, *candidates: str, **settings: object) -> CompareJob:
+    usual = {
+        "policy": "scripted",
+        "judge": "checks",
+        "writer": "none",
+        "data": data_file(folder),
+        "demonstrations": pool_file(folder),
+        "calls": 48,
+        "held_out": 12,
+        "out": str(folder / "compared"),
+    }
+    against = settings.pop("against", None)
+    return CompareJob(candidates, Job.of(usual | settings), against)  # type: ignore[arg-type]
+
+
+def row(results: Any, candidate: str, name: str = "balanced safety") -> Any:
+    found = results["candidates"][candidate]["against"]
+    return next(one for one in found if one["name"] == name)
+
+
+async def test_baselines_and_searches_are_measured_on_the_same_queries(tmp_path: Path) -> None:
+    policy = Scripted(naive)
+    job = a_job(tmp_path, "plain", "expert", "urial", "random", "ours")
+    outcome = await compare(job, models={"policy": policy})
+    results = outcome.results
+    # The policy refuses once it is shown how: an instruction alone changes nothing.
+    values = {
+        name: next(r for r in one["alone"] if r["name"] == "balanced safety")["before"]["value"]
+        for name, one in results["candidates"].items()
+    }
+    assert values == {"plain": 0.5, "expert": 0.5, "urial": 1.0, "random": 1.0, "ours": 1.0}
+    assert (row(results, "urial")["wins"], row(results, "urial")["losses"]) == (6, 0)
+    assert row(results, "expert")["clear"] is None and row(results, "ours")["clear"] == "better"
+    asked = {
+        name: [one["query"]["text"] for one in found["evaluation"]["results"]]
+        for name, found in results["candidates"].items()
+    }
+    assert all(texts == asked["plain"] and len(texts) == 12 for texts in asked.values())
+    searches = {name: one["search"] for name, one in results["candidates"].items()}
+    assert searches["plain"] is None and searches["random"]["policy_calls"] == 48
+    assert 0 < searches["ours"]["policy_calls"] <= 48
+    assert Aligned.load(tmp_path / "compared" / "ours.toml").prompt.retrieval.k > 0
+    page = (tmp_path / "compared" / "report.md").read_text()
+    assert "| urial |" in page and "minus plain" in page and "gain per 100 tokens" in page
+
+    again = await compare(job, models={"policy": Scripted(naive)})
+    assert again.shown_again and again.results == results
+
+
+async def test_what_a_prompt_costs_is_told_beside_what_it_buys(tmp_path: Path) -> None:
+    job = a_job(tmp_path, "plain", "urial", prices={"policy": (1.0, 2.0)})
+    outcome = await compare(job, models={"policy": Scripted(naive)})
+    plain, urial = (outcome.results["candidates"][name] for name in ("plain", "urial"))
+    added = urial["cost"]["added"]["value"]
+    assert added == urial["cost"]["tokens_in"]["value"] - plain["cost"]["tokens_in"]["value"] > 100
+    assert urial["cost"]["gain_per_100_tokens"] == pytest.approx(100 * 0.5 / added)
+    assert plain["cost"]["gain_per_100_tokens"] is None
+    replies = urial["evaluation"]["results"]
+    paid = [one["usage"]["tokens_in"] + 2 * one["usage"]["tokens_out"] for one in replies]
+    assert urial["cost"]["usd_per_thousand"] == pytest.approx(1000 * sum(paid) / len(paid) / 1e6)
+
+
+async def test_p_values_are_adjusted_for_the_number_of_candidates(tmp_path: Path) -> None:
+    two = await compare(a_job(tmp_path, "plain", "urial"), models={"policy": Scripted(naive)})
+    more = await compare(
+        a_job(tmp_path, "plain", "urial", "random", "expert", out=str(tmp_path / "more")),
+        models={"policy": Scripted(naive)},
+    )
+    alone, among = row(two.results, "urial"), row(more.results, "urial")
+    assert alone["p"] == alone["p_holm"] == among["p"]
+    assert among["p_holm"] == pytest.approx(min(1.0, 3 * among["p"]))
+
+
+async def test_a_run_is_asked_nothing_that_its_search_has_seen(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    shown = tuple(demonstrations())
+    prompt = Prompt("You are a helpful assistant.", shown, Retrieval(4))
+    Aligned("scripted", prompt, Sampling(max_tokens=64)).save(folder / "aligned.toml")
+    # Its search had another seed: what it held out is not what is held out here.
+    own = a_job(tmp_path, seed=7, held_out=44, validation=4).job
+    own.save(folder / "job.toml")
+    prepared = ready(a_job(tmp_path, "plain", str(folder)), models={"policy": Scripted(naive)})
+    from trueup.plan import seen_by
+
+    seen = {query.text for query in seen_by(own)}
+    assert not seen & {query.text for query in prepared.plan.held_out}
+    assert 4 <= len(prepared.plan.held_out) < 12
+    assert any("has seen them" in note for note in prepared.notes)
+    outcome = await compare(
+        a_job(tmp_path, "plain", str(folder)), models={"policy": Scripted(naive)}
+    )
+    assert row(outcome.results, str(folder))["after"]["value"] == 1.0
+
+
+async def test_another_model_is_a_candidate_too(tmp_path: Path) -> None:
+    def careful(request: object) -> str:
+        return REFUSAL
+
+    models = {"policy": Scripted(naive), "endpoint:other": Scripted(careful, identity="other")}
+    outcome = await compare(
+        a_job(tmp_path, "plain", "endpoint:other", against="endpoint:other"), models=models
+    )
+    assert outcome.results["reference"] == "endpoint:other"
+    refused = row(outcome.results, "plain", "harmful refused")
+    assert (refused["before"]["value"], refused["after"]["value"]) == (1.0, 0.0)
+
+
+async def test_a_run_out_of_budget_goes_on_and_pays_nothing_twice(tmp_path: Path) -> None:
+    policy = Scripted(naive)
+    job = a_job(tmp_path, "plain", "urial", "random", budget_calls=60)
+    first = await compare(job, models={"policy": policy})
+    assert first.results["stopped"] or first.results["candidates"]["random"]["search"]["notes"]
+    paid = {request.address("scripted") for request in policy.requests}
+    assert len(paid) == len(policy.requests) <= 60
+    more = Scripted(naive)
+    job = a_job(tmp_path, "plain", "urial", "random", budget_calls=600)
+    second = await compare(job, models={"policy": more})
+    assert second.results["stopped"] is None
+    assert not paid & {request.address("scripted") for request in more.requests}
+
+
+async def test_what_makes_no_sense_is_refused_before_a_call(tmp_path: Path) -> None:
+    policy = Scripted(naive)
+    for candidates, more, said in (
+        (("plain",), {}, "two candidates"),
+        (("plain", "plain"), {}, "named twice"),
+        (("plain", "ours"), {"against": "urial"}, "not among the candidates"),
+        (("plain", "nobody"), {}, "'nobody' is no candidate"),
+        (("plain", "urial"), {"budget_calls": 20}, "held-out queries alone take 24"),
+    ):
+        with pytest.raises(SettingsError, match=said):
+            await compare(a_job(tmp_path, *candidates, **more), models={"policy": policy})
+    assert policy.requests == []
+    await compare(a_job(tmp_path, "plain", "expert"), models={"policy": Scripted(naive)})
+    with pytest.raises(SettingsError, match="other settings, data or prompts"):
+        await compare(a_job(tmp_path, "plain", "urial"), models={"policy": policy})
+
+
+async def test_random_selection_keeps_the_best_draw_and_its_calls(tmp_path: Path) -> None:
+    policy = Scripted(naive)
+    found = await random_search(
+        policy, Checks([Safety()]), queries(40), start=Prompt(), pool=demonstrations(),
+        remedies={"Safety": ["Decline what would harm people."]}, calls=64,
+        sampling=Sampling(max_tokens=40), seed=3,
+    )  # fmt: skip
+    assert (found.candidates, found.policy_calls, len(policy.requests)) == (4, 64, 64)
+    assert found.search_score == 5.0 and found.prompt.retrieval == Retrieval(4, by="fixed")
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_baselines_can_be_laid_out_for_chat_and_for_base_models(name: str) -> None:
+    for layout in ("turns", "raw"):
+        prompt = baseline(name, layout)  # type: ignore[arg-type]
+        assert prompt.instruction and prompt.format == layout
+        assert len(prompt.demonstrations) == prompt.retrieval.k == (3 if name == "urial" else 0)
+    with pytest.raises(SettingsError, match="'none' is no baseline"):
+        baseline("none")
+
+
+def test_the_command_plans_runs_and_shows_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from trueup.cli import app
+
+    monkeypatch.chdir(tmp_path)
+    with served() as server:
+        command = [
+            "compare", "plain", "urial", "random", "--policy", f"endpoint:{server.url}#fake",
+            "--judge", "checks", "--writer", "none", "--data", data_file(tmp_path),
+            "--demonstrations", pool_file(tmp_path), "--held-out", "8", "--calls", "32",
+            "--out", "here",
+        ]  # fmt: skip
+        app([*command, "--dry-run"], standalone_mode=False)
+        assert server.seen == []
+        planned = capsys.readouterr().out
+        assert "search: random" in planned and "URIAL's form" in planned
+        app(command, standalone_mode=False)
+    printed = capsys.readouterr().out
+    assert "win/tie/loss" in printed and "4/4/0" in printed
+    app(["show", "here"], standalone_mode=False)
+    assert "4/4/0" in capsys.readouterr().out
+    assert json.loads((tmp_path / "here" / "results.json").read_text())["reference"] == "plain"
