@@ -4,6 +4,7 @@
     python benchmarks/fuzz.py --quick          # half a minute, writes nothing
     python benchmarks/fuzz.py --seed 7         # other inputs
     python benchmarks/fuzz.py --only dynamic   # one reader again, its row replaced
+    python benchmarks/fuzz.py --continue       # the readers that a stopped run did not come to
 
 The readers are those of `tests/faults/targets.py`: answers over HTTP, what models write for judges
 and writers, data files, job, prompt and criteria files. hypothesis draws the inputs. A case fails
@@ -77,22 +78,40 @@ def main() -> None:
     logging.getLogger("trueup").setLevel(logging.ERROR)
     only = sys.argv[sys.argv.index("--only") + 1] if "--only" in sys.argv else None
     path = HERE / "results" / "fuzz.json"
-    before = json.loads(path.read_text("utf-8")) if only else {"rows": {}, "memory_mib": 0}
+    going_on = only is not None or "--continue" in sys.argv
+    before: dict[str, Any] = {"rows": {}, "memory_mib": 0}
+    if going_on and path.is_file():
+        before = json.loads(path.read_text("utf-8"))
     rows: dict[str, Any] = before["rows"]
     with tempfile.TemporaryDirectory() as folder:
         for name, target in targets(Path(folder)).items():
-            if only not in (None, name):
+            if only not in (None, name) or (only is None and name in rows):
                 continue
             row = rows[name] = fuzzed(target, CASES // 20 if quick else CASES, number)
             print(f"{name:22} {row['cases']:6} cases  slowest {row['slowest_s']:.3f} s", flush=True)
             if row["failure"]:
                 print(row["failure"])
+            if not quick:
+                written(path, rows, before["memory_mib"], number)
+    for one in summed(rows, before["memory_mib"], number)["targets"]:
+        print("met " if one["met"] else "MISS", one["name"], one["goal"], one["value"])
+
+
+def written(path: Path, rows: dict[str, Any], memory: int, number: int) -> None:
+    """After every reader: a run that is stopped goes on from there."""
+    path.parent.mkdir(exist_ok=True)
+    results = summed(rows, memory, number)
+    path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+
+
+def summed(rows: dict[str, Any], memory: int, number: int) -> dict[str, Any]:
+    """All readers together."""
     cases = sum(row["cases"] for row in rows.values())
     failing = sum(row["failure"] is not None for row in rows.values())
     slowest = max(row["slowest_s"] for row in rows.values())
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    memory = max(peak, before["memory_mib"])
-    results = {
+    memory = max(peak, memory)
+    return {
         "command": f"python benchmarks/fuzz.py --seed {number}",
         "machine": {"python": sys.version.split()[0], "hypothesis": hypothesis.__version__},
         "rows": rows,
@@ -105,12 +124,6 @@ def main() -> None:
         ],
         "seconds": round(sum(row["seconds"] for row in rows.values()), 1),
     }
-    if not quick:
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    for one in results["targets"]:  # type: ignore[attr-defined]
-        print("met " if one["met"] else "MISS", one["name"], one["goal"], one["value"])
-    print(f"{results['seconds']} s")
 
 
 if __name__ == "__main__":

@@ -4,9 +4,9 @@
         print(row.role, row.calls, row.tokens, row.usd, row.seconds)
 
 An estimate is an upper bound of the calls and a guess at the rest: four letters a token, prompts
-as long as the pool's demonstrations make them, replies as long as they may get. Times are those of
-the embedded model on two cores, or of a server that writes forty tokens a second to each of
-sixteen callers; without a server's real speed no better can be said.
+as long as the pool's demonstrations make them, replies four fifths as long as they may get. Times
+are those of the embedded model on two cores, or of a server that writes forty tokens a second to
+each of sixteen callers; without a server's real speed no better can be said.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from trueup.prompt.demonstrations import ITERATIONS
 LETTERS_PER_TOKEN = 4
 SHOWN = 4
 """Demonstrations that the search's prompts show, usually."""
+REPLY_SHARE = 0.8
+"""Of the longest reply allowed, how long replies are: measured where that is 40 tokens."""
 EMBEDDED_TOKENS_PER_SECOND = 250
 SERVER_TOKENS_PER_SECOND = 16 * 40
 PUBLISHED_CALLS = 112
@@ -112,15 +114,24 @@ def least(plan: Plan) -> Expected:
 
 
 def _policy(plan: Plan, part: str, calls: int) -> Expected:
+    """Calls under prompts that show demonstrations, and those that do not.
+
+    The first answers are given under the prompt to start from, and half of the held-out replies
+    under the plain one.
+    """
+    settings = plan.settings
+    usual = settings.calls is not None
+    bare = calls // 2
+    if part == "search":
+        bare = min(settings.first_answers, calls // 4) if usual else calls
+    shown = min(SHOWN if usual else plan.job.k or 0, len(plan.pool))
+    at_first = min(plan.job.k or 0, len(plan.pool)) if part == "search" else 0
     queries = [one.text for one in (*plan.search, *plan.held_out)]
-    shown = min(SHOWN, len(plan.pool))
-    demonstrations = [one.query + one.reply for one in plan.pool]
-    tokens_in = (
-        _mean_tokens([plan.start.instruction])
-        + _mean_tokens(queries)
-        + shown * _mean_tokens(demonstrations)
-    )
-    return _expected(plan, "policy", part, calls, tokens_in, plan.sampling.max_tokens)
+    asked = _mean_tokens([plan.start.instruction]) + _mean_tokens(queries)
+    one_shown = _mean_tokens([one.query + one.reply for one in plan.pool])
+    tokens_in = asked + one_shown * (bare * at_first + (calls - bare) * shown) / max(1, calls)
+    written = REPLY_SHARE * plan.sampling.max_tokens
+    return _expected(plan, "policy", part, calls, round(tokens_in), round(written))
 
 
 def _rewriting(plan: Plan) -> list[Expected]:
