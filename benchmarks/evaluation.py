@@ -39,13 +39,13 @@ CACHE = ROOT / "benchmarks" / ".cache" / "evaluation"
 SHARED = Path(os.environ.get("TRUEUP_SHARED", ROOT.parent / "shared")) / "data"
 BEGIN, END = "<!-- evaluation: begin -->", "<!-- evaluation: end -->"
 
-ALIGN = {"calls": 100, "held_out": 16, "validation": 16, "seed": 0}
-"""The run that is evaluated: a third of the default's calls."""
+ALIGN = {"calls": 80, "held_out": 12, "validation": 12, "seed": 0}
+"""The run that is evaluated: a quarter of the default's calls, and few queries held out."""
 SAMPLES = {
-    "xstest": (40, 40),
-    "gsm8k": (20, 160),
+    "xstest": (30, 40),
+    "gsm8k": (20, 128),
     "truthfulqa": (20, 40),
-    "truthfulqa_mc": (20, 1),
+    "truthfulqa_mc": (10, 1),
     "advbench": (20, 40),
     "malicious_instruct": (20, 40),
     "hh_redteam": (20, 40),
@@ -87,6 +87,9 @@ async def evaluated(name: str, run: Path) -> dict[str, Any]:
         judge="checks",
         n=n,
         max_tokens=tokens,
+        # Given answers to one query are asked one after another: few queries at a time, and the
+        # server finds each query's beginning where it left it.
+        at_once=2 if name == "truthfulqa_mc" else 32,
         out=str(CACHE / name),
     )
     began = time.monotonic()
@@ -216,7 +219,18 @@ def table(results: dict[str, Any]) -> str:
             f"{row['after']['value']:.2f} | {gap['value']:+.2f} [{gap['low']:+.2f}, "
             f"{gap['high']:+.2f}] | {row['n']} | {needed} |"
         )
-    return "\n".join(lines)
+    how, done = results["align"], results["benchmarks"]
+    missing = [name for name in results["samples"] if name not in done]
+    told = (
+        f"The embedded model before and after `trueup align --calls {how['calls']}`, on a random "
+        f"sample of each set, figures by code alone (`reward` and `both turns` say whether replies "
+        "are whole and on topic, 1 to 5; the win rate is theirs too). `needed` is the number of "
+        "queries at which a difference like this one would be found four times in five. Made by "
+        "`python benchmarks/evaluation.py`."
+    )
+    if missing:
+        told += f" Still to be measured: {', '.join(missing)}."
+    return told + "\n\n" + "\n".join(lines)
 
 
 def into_readme(results: dict[str, Any]) -> None:
@@ -224,7 +238,7 @@ def into_readme(results: dict[str, Any]) -> None:
     text = path.read_text("utf-8")
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
-    path.write_text(f"{before}{BEGIN}\n{table(results)}\n{END}{after}", "utf-8")
+    path.write_text(f"{before}{BEGIN}\n\n{table(results)}\n\n{END}{after}", "utf-8")
 
 
 def kept() -> dict[str, Any]:
