@@ -15,7 +15,7 @@ import pytest
 
 from tests.playing import demonstrations, naive, queries
 from trueup.aligned import Aligned
-from trueup.errors import DataError, SettingsError
+from trueup.errors import DataError, ModelRefused, SettingsError
 from trueup.evaluate_job import EvaluateJob, prepare
 from trueup.evaluating import evaluate
 from trueup.models.scripted import Scripted
@@ -129,6 +129,23 @@ async def test_a_spent_budget_keeps_what_was_measured_and_goes_on_later(tmp_path
     found = (await evaluate(job(tmp_path), models=models)).results
     assert found["benchmarks"]["xstest"]["n"] == 40 and found["stopped"] is None
     assert len(models["policy"].requests) == 80 - 30
+
+
+async def test_what_a_model_cannot_do_is_said_soon_and_the_rest_is_measured(tmp_path: Path) -> None:
+    rows = [{"question": f"q{n}", "correct_answers": ["a"], "incorrect_answers": ["b"]}
+            for n in range(90)]  # fmt: skip
+    path = tmp_path / "truthfulqa_v1.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    models = policy()
+    both = (f"truthfulqa_mc@{path}", xstest(tmp_path))
+    found = (await evaluate(job(tmp_path, benchmarks=both, n=90), models=models)).results
+    told = found["benchmarks"]["truthfulqa_mc"]["stopped"]
+    assert "not one query could be answered: the model gave no log-probabilities" in told
+    assert found["summary"] == "truthfulqa_mc: nothing measured; xstest 0.50 → 1.00"
+    assert sum(request.forced is not None for request in models["policy"].requests) < 2 * 90
+    alone = job(tmp_path, benchmarks=both[:1], out=str(tmp_path / "alone"))
+    with pytest.raises(ModelRefused, match="gave no log-probabilities"):
+        await evaluate(alone, models=policy())
 
 
 async def test_one_model_alone_judged_by_another(tmp_path: Path) -> None:

@@ -235,6 +235,9 @@ def show(results: Mapping[str, Any], *, details: bool = True) -> None:
     if details:
         for name, one in results["benchmarks"].items():
             _details(console, name, one, pairs)
+    for one in results["benchmarks"].values():
+        if one["stopped"] and not one["n"]:
+            _say(console, one["stopped"])
     if results["stopped"]:
         _say(console, f"Stopped early: {results['stopped']} The same command with more goes on.")
 

@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from trueup.errors import BudgetSpent, SettingsError
+from trueup.errors import BudgetSpent, ModelRefused, SettingsError
 from trueup.evaluate_job import JUDGE, EvaluateJob, Prepared, prepare
 from trueup.evaluation.asking import Opinion
 from trueup.evaluation.benchmarks import Benchmark
@@ -133,8 +133,16 @@ class _Running:
         opinion = Opinion(prepared.judge if asked else "checks", judge)
         found = {}
         for name in prepared.benchmarks:
-            if self._stopped is None:
+            if self._stopped is not None:
+                break
+            try:
                 found[name] = await self._one(name, opinion)
+            except ModelRefused as refused:
+                # What one benchmark wants, the likelihood of a text say, few servers can do.
+                if len(prepared.benchmarks) == 1:
+                    raise
+                benchmark, place, held = prepared.benchmarks[name]
+                found[name] = _nothing(benchmark, place, held, str(refused))
         ledger = self._calls.ledger()
         results = {
             "kind": "evaluate",

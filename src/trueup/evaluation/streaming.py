@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Iterable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +27,8 @@ from trueup.types import Sampling
 
 CONCURRENCY = 32
 """Items under way; the models have their own, lower limits."""
+HOPELESS = 16
+"""Items at the start of which none could be answered: the others cannot be either."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,30 +68,41 @@ async def answered(
     """The results one by one, in the order of the items.
 
     Raises `BudgetSpent`, `ModelUnavailable`, `JudgeError`, and, where not one item could be
-    answered by any model, `ModelRefused` with the reason.
+    answered by any model, or not one of the first, `ModelRefused` with the reason.
     """
     if concurrency < 1:
         raise SettingsError(f"A concurrency of {concurrency} does nothing. Give 1 or more.")
-    waiting: deque[asyncio.Task[Done]] = deque()
+    tasks = (
+        _one(models, number, item, benchmark, opinion, sampling)
+        for number, item in enumerate(items)
+    )
     anything, reason = False, None
-    try:
-        for number, item in enumerate(items):
-            task = _one(models, number, item, benchmark, opinion, sampling)
-            waiting.append(asyncio.create_task(task))
-            if len(waiting) >= concurrency:
-                done = await waiting.popleft()
-                anything, reason = _seen(done, anything, reason)
-                yield done
-        while waiting:
-            done = await waiting.popleft()
+    async with aclosing(_in_order(tasks, concurrency)) as stream:
+        async for done in stream:
             anything, reason = _seen(done, anything, reason)
             yield done
+            if not anything and done.number + 1 == HOPELESS:
+                break
+    if reason is not None and not anything:
+        raise ModelRefused(f"{benchmark.name}: not one query could be answered: {reason}")
+
+
+async def _in_order(
+    tasks: Iterable[Coroutine[Any, Any, Done]], concurrency: int
+) -> AsyncGenerator[Done, None]:
+    """What the tasks give, in their order, so many of them under way."""
+    waiting: deque[asyncio.Task[Done]] = deque()
+    try:
+        for task in tasks:
+            waiting.append(asyncio.create_task(task))
+            if len(waiting) >= concurrency:
+                yield await waiting.popleft()
+        while waiting:
+            yield await waiting.popleft()
     finally:
         for left in waiting:
             left.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
-    if reason is not None and not anything:
-        raise ModelRefused(f"{benchmark.name}: not one query could be answered: {reason}")
 
 
 async def _one(
