@@ -16,10 +16,11 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 from math import fsum, sqrt
 
 from trueup.prompt.prompt import Prompt
-from trueup.types import Query, Verdict
+from trueup.types import Demonstration, Query, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +35,21 @@ class Candidate:
     """Content address of the prompt: the same prompt proposed twice is one candidate."""
 
     def __post_init__(self) -> None:
-        text = json.dumps(asdict(self.prompt), sort_keys=True, ensure_ascii=False)
+        prompt = self.prompt
+        # As `json.dumps(asdict(prompt), sort_keys=True)` has it, the pool written down once.
+        text = (
+            f'{{"demonstrations": {_written(prompt.demonstrations)}, "format": '
+            f'{json.dumps(prompt.format)}, "instruction": '
+            f'{json.dumps(prompt.instruction, ensure_ascii=False)}, "retrieval": '
+            f"{json.dumps(asdict(prompt.retrieval), sort_keys=True)}}}"
+        )
         digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
         object.__setattr__(self, "id", digest[:12])
+
+
+@lru_cache(maxsize=64)
+def _written(demonstrations: tuple[Demonstration, ...]) -> str:
+    return json.dumps([asdict(one) for one in demonstrations], sort_keys=True, ensure_ascii=False)
 
 
 @dataclass(frozen=True, slots=True)

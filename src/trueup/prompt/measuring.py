@@ -19,7 +19,8 @@ from trueup.models.model import Model
 from trueup.models.several import together
 from trueup.prompt.arms import GOOD_REWARD
 from trueup.prompt.candidates import Archive, Candidate, Measurement
-from trueup.prompt.prompt import Prompted
+from trueup.prompt.prompt import Prompt, Prompted
+from trueup.prompt.retrieval import Retrieval, Retriever
 from trueup.types import Query, Request, Sampling, Verdict, conversation
 
 
@@ -35,6 +36,7 @@ class Measuring:
         self._embedder = embedder
         self._asked: set[str] = set()
         self._prompted: dict[str, Prompted] = {}
+        self._retrievers: dict[tuple[int, Retrieval], tuple[Prompt, Retriever]] = {}
         self._replied = False
         self._refusal: ModelError | None = None
         self.archive = Archive()
@@ -63,6 +65,18 @@ class Measuring:
             for measurement in row:
                 self.archive.add(candidate, measurement)
         return rows
+
+    async def each(self, pairs: Sequence[tuple[Candidate, Query]]) -> list[Measurement]:
+        """Each candidate on a query of its own, asked all at once, kept in their order.
+
+        Raises the policy's own error if it has never given a reply.
+        """
+        found = await together([self._one(*pair) for pair in pairs])
+        if self._refusal is not None and not self._replied:
+            raise self._refusal
+        for (candidate, _), measurement in zip(pairs, found, strict=True):
+            self.archive.add(candidate, measurement)
+        return found
 
     async def affordable(
         self, candidates: Sequence[Candidate], queries: Sequence[Query], calls: int | None
@@ -114,6 +128,20 @@ class Measuring:
 
     async def _request(self, candidate: Candidate, query: Query) -> Request:
         if candidate.id not in self._prompted:
-            self._prompted[candidate.id] = Prompted(self._policy, candidate.prompt, self._embedder)
+            self._prompted[candidate.id] = Prompted(
+                self._policy, candidate.prompt, retriever=self._retriever(candidate.prompt)
+            )
         asked = Request(conversation(query), self._sampling)
         return await self._prompted[candidate.id].request(asked)
+
+    def _retriever(self, prompt: Prompt) -> Retriever:
+        """One for all prompts that show the same demonstrations in the same way: an index over a
+        pool takes longer to make than a query takes to look up."""
+        # By identity, which is fast; the prompt is kept, so that no other can come to its place.
+        key = (id(prompt.demonstrations), prompt.retrieval)
+        if key not in self._retrievers:
+            made = Retriever(
+                prompt.demonstrations, prompt.retrieval, self._embedder or self._policy
+            )
+            self._retrievers[key] = (prompt, made)
+        return self._retrievers[key][1]

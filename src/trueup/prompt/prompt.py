@@ -78,10 +78,20 @@ class Prompt:
 class Prompted:
     """A model with a prompt in front: a Model that answers messages."""
 
-    def __init__(self, model: Model, prompt: Prompt, embedder: Model | None = None) -> None:
+    def __init__(
+        self,
+        model: Model,
+        prompt: Prompt,
+        embedder: Model | None = None,
+        *,
+        retriever: Retriever | None = None,
+    ) -> None:
+        """`retriever`: one that is made already for these demonstrations and this retrieval."""
         self._model = model
         self.prompt = prompt
-        self._retriever = Retriever(prompt.demonstrations, prompt.retrieval, embedder or model)
+        self._retriever = retriever or Retriever(
+            prompt.demonstrations, prompt.retrieval, embedder or model
+        )
 
     @property
     def identity(self) -> str:

@@ -71,6 +71,7 @@ class Retriever:
         self._answers = np.array([one.shows_answer for one in pool], dtype=bool)
         self._similarity: Similarity | None = None
         self._fit: Fit | None = None
+        self._shown: dict[str, list[Demonstration]] = {}
         if how.k > 0 and how.by == "bm25":
             self._similarity = Lexical([one.query for one in pool])
         elif how.k > 0 and how.by == "embedding":
@@ -83,6 +84,11 @@ class Retriever:
 
     async def shown(self, query: str) -> list[Demonstration]:
         """The demonstrations to show for this query, in the order in which they are shown."""
+        if query not in self._shown:
+            self._shown[query] = await self._chosen(query)
+        return list(self._shown[query])
+
+    async def _chosen(self, query: str) -> list[Demonstration]:
         how = self._how
         if how.k == 0 or not self._pool:
             return []

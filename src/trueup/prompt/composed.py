@@ -1,0 +1,338 @@
+"""A search that composes prompts of parts, and learns what each part is worth from every reply.
+
+    method = Composed(policy=policy, judge=judge, search=queries, validation=more, start=Prompt(),
+                      pool=demonstrations, writer=writer, remedies=remedies, settings=Settings())
+    async for turn in rounds(method):
+        print(method.record(turn))
+    found = method.result(turn.state)
+
+A part is a line of the instruction, or a way to show demonstrations. Lines come from the prompt to
+start from, from the criteria's remedies and from a writer, whose rewritten instructions are taken
+apart. In a round every query is answered under two prompts composed for it, which try what is
+likely and what is still doubtful (`effects`); all of a round's replies are asked for at once, and
+meanwhile the writer reads the worst of the last. The best prompt so far is composed of what is
+expected to help. Queries of the validation split decide between it and the prompts it came from.
+
+Where a search that compares whole prompts needs a minibatch for each, here each reply weighs all
+its prompt's parts; `drpo` is for models without a writer and a judge, and for the published method.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+
+from trueup.errors import SettingsError
+from trueup.judges.judge import Judge
+from trueup.loop import Round
+from trueup.models.model import Model
+from trueup.models.several import together
+from trueup.prompt import parts
+from trueup.prompt.candidates import Archive, Candidate, Measurement
+from trueup.prompt.drpo import ChoosesCriteria
+from trueup.prompt.effects import Effects
+from trueup.prompt.measuring import Measuring
+from trueup.prompt.parts import Parts
+from trueup.prompt.prompt import Prompt
+from trueup.prompt.selection import Selection
+from trueup.prompt.settings import Settings
+from trueup.prompt.states import Found, Judged, Node, Phase, Proposal, State
+from trueup.prompt.writing import Writing
+from trueup.types import Demonstration, Query
+
+FIRST_ROUND, GROWTH, LARGEST_ROUND = 8, 1.4, 64
+"""Replies of the first round, how rounds grow, and where that ends: what is learnt early decides
+what is tried later, and late rounds tell apart what is nearly alike."""
+OWN, LEAST_SHOWN, LONGEST_SHOWN = 8, 3.0, 200
+"""Own replies shown again: the best half, at least these many, of at least this reward and at most
+so many words."""
+TIMES = 2
+"""How often a round asks each of its queries, under different prompts."""
+
+
+class Composed:
+    """A `loop.Method` whose result is a prompt."""
+
+    def __init__(
+        self,
+        *,
+        policy: Model,
+        judge: Judge,
+        search: Sequence[Query],
+        validation: Sequence[Query] = (),
+        start: Prompt = Prompt(),  # noqa: B008 - a frozen value
+        pool: Sequence[Demonstration] = (),
+        writer: Model | None = None,
+        remedies: Mapping[str, Sequence[str]] | None = None,
+        settings: Settings = Settings(),  # noqa: B008 - a frozen value
+        embedder: Model | None = None,
+    ) -> None:
+        """`remedies`: lines to add to an instruction, by the criterion they repair.
+
+        Raises `SettingsError` where there is nothing to search on.
+        """
+        if not search:
+            raise SettingsError("A search needs queries to search on; none were given.")
+        self._judge = judge
+        self._measuring = Measuring(policy, judge, settings.reply, embedder)
+        self._selection = Selection(self._measuring.archive, settings.least_answered)
+        self._search = parts.shuffled(search, settings.seed)
+        self._validation = parts.shuffled(validation, settings.seed)[: settings.validation]
+        self._writing = (
+            Writing(writer, settings.writing, screen=settings.screen) if writer else None
+        )
+        self._settings = settings
+        self._rng = random.Random(settings.seed)
+        self._effects = Effects(np.random.default_rng(settings.seed))
+        self._parts = Parts(start, pool, remedies or {}, embedded=embedder is not None)
+        self._start = Candidate(start)
+        self._known: dict[str, Candidate] = {self._start.id: self._start}
+        self._earlier: list[Candidate] = []
+        self._asked = 0
+        self._notes: list[str] = []
+
+    @property
+    def archive(self) -> Archive:
+        """Every measurement so far."""
+        return self._measuring.archive
+
+    @property
+    def policy_calls(self) -> int:
+        """Distinct requests to the policy so far."""
+        return self._measuring.calls
+
+    # The loop
+
+    async def start(self) -> State:
+        """Prompts composed by what is commonly believed, a few queries each."""
+        count = self._affordable(FIRST_ROUND)
+        proposals = self._composed(count)
+        await self._measured(proposals)
+        best = self._best()
+        over = self._affordable(self._size(1)) < TIMES
+        return State(self._after(over), (Node(best),), 1, self._settings.depth)
+
+    async def propose(self, state: State) -> list[Proposal]:
+        if state.phase == "validate":
+            return [Proposal(one, state.beam[0]) for one in self._finalists(state)]
+        if state.round == 1:  # nothing is under way yet that its answer could be awaited beside
+            await self._write(state)
+        self._parts.show(self._own_replies())
+        self._fit()
+        count = self._affordable(self._size(state.round))
+        return [Proposal(one, state.beam[0]) for one in self._composed(count)]
+
+    async def judge(self, state: State, proposals: Sequence[Proposal]) -> list[Judged]:
+        candidates = [one.candidate for one in proposals]
+        if state.phase == "validate":
+            rows = await self._measuring.measure(candidates, self._validation)
+            return [Judged(c, tuple(row)) for c, row in zip(candidates, rows, strict=True)]
+        writing = self._write(state) if state.round > 1 else _nothing()
+        rows, _ = await together([self._measured(candidates), writing])
+        return [Judged(c, tuple(row)) for c, row in zip(candidates, rows, strict=True)]
+
+    async def improve(
+        self, state: State, proposals: Sequence[Proposal], judged: Sequence[Judged]
+    ) -> State:
+        if state.phase == "validate":
+            finalists = [one.candidate for one in proposals]
+            chosen = self._selection.best(finalists, self._validation)
+            return replace(state, phase="done", beam=(Node(chosen),))
+        before = state.beam[0].candidate
+        best = self._best()
+        stale = state.stale + 1 if best.id == before.id else 0
+        over = (
+            state.round + 1 >= state.limit
+            or stale > self._settings.patience
+            or self._affordable(self._size(state.round + 1)) < TIMES
+        )
+        return State(self._after(over), (Node(best),), state.round + 1, state.limit, stale)
+
+    def finished(self, state: State) -> bool:
+        return state.phase == "done"
+
+    def result(self, state: State) -> Found:
+        best = state.beam[0].candidate
+        searched = [query for query in self.archive.of(best) if query in set(self._search)]
+        return Found(
+            prompt=best.prompt,
+            search_score=self.archive.mean(best, searched),
+            validation_score=self.archive.mean(best, self._validation),
+            candidates=len(self._known),
+            policy_calls=self.policy_calls,
+            notes=(*self._notes, *self._measuring.unjudged()),
+        )
+
+    def record(self, turn: Round[State, Proposal, Judged]) -> dict[str, Any]:
+        """A round as JSON: what was tried, and what each part is taken to be worth."""
+        best = turn.state.beam[0].candidate
+        return {
+            "number": turn.number,
+            "phase": turn.state.phase,
+            "best": best.id,
+            "score": self.archive.mean(best),
+            "policy_calls": self.policy_calls,
+            "survivors": [node.candidate.id for node in turn.state.beam],
+            "parts": {name: round(worth, 3) for name, worth in self._effects.worths().items()},
+            "candidates": [
+                {
+                    "id": one.candidate.id,
+                    "parent": one.candidate.parent,
+                    "arm": one.candidate.arm,
+                    "note": one.candidate.note,
+                    "instruction": one.candidate.prompt.instruction,
+                    "demonstrations": len(one.candidate.prompt.demonstrations),
+                    "retrieval": asdict(one.candidate.prompt.retrieval),
+                    "score": self.archive.mean(one.candidate),
+                    "queries": len(one.measurements),
+                    "failed": sum(m.reward is None for m in one.measurements),
+                    "dropped": one.dropped,
+                }
+                for one in turn.judged
+            ],
+            "notes": list(self._notes),
+        }
+
+    # Composing
+
+    def _composed(self, count: int) -> list[Candidate]:
+        """As many prompts as replies are wanted, each from a fresh draw of what parts are worth."""
+        found = []
+        for _ in range(count):
+            drawn = self._effects.draw() or self._parts.guessed(self._rng)
+            found.append(self._kept(self._parts.composed(drawn, self._start.id)))
+        return found
+
+    def _best(self) -> Candidate:
+        """What is expected to be best by all that was seen."""
+        self._fit()
+        best = self._kept(self._parts.composed(self._effects.worths(), self._start.id))
+        if not self._earlier or self._earlier[-1].id != best.id:
+            self._earlier.append(best)
+        return best
+
+    def _fit(self) -> None:
+        self._effects.fit(self._parts.beliefs(self._effects.needs()))
+
+    def _kept(self, candidate: Candidate) -> Candidate:
+        return self._known.setdefault(candidate.id, candidate)
+
+    # Measuring
+
+    async def _measured(self, candidates: Sequence[Candidate]) -> list[list[Measurement]]:
+        """Each candidate on one query, the round's queries `TIMES` each; and learnt from."""
+        queries = self._queries(len(candidates))
+        asked = dict.fromkeys(queries)
+        choosing = (
+            self._judge.select_all(asked)
+            if isinstance(self._judge, ChoosesCriteria)
+            else _nothing()
+        )
+        pairs = list(zip(candidates, queries, strict=True))
+        found, _ = await together([self._measuring.each(pairs), choosing])
+        for candidate, one in zip(candidates, found, strict=True):
+            self._effects.add(self._parts.of(candidate), one.query, one.verdict)
+        return [[one] for one in found]
+
+    def _queries(self, count: int) -> list[Query]:
+        """The next ones, each `TIMES`; after the last comes the first."""
+        fresh = -(-count // TIMES)
+        places = [(self._asked + at) % len(self._search) for at in range(fresh)]
+        self._asked += fresh
+        return [self._search[at] for at in places for _ in range(TIMES)][:count]
+
+    def _size(self, number: int) -> int:
+        return min(LARGEST_ROUND, round(FIRST_ROUND * GROWTH**number))
+
+    def _affordable(self, wanted: int) -> int:
+        """Of as many replies, those that the budget has, validation's share left alone."""
+        if self._settings.calls is None:
+            return wanted
+        reserved = len(self._validation) * self._settings.finalists
+        reserved = min(reserved, self._settings.calls // 3)
+        return max(0, min(wanted, self._settings.calls - reserved - self.policy_calls))
+
+    def _after(self, over: bool) -> Phase:
+        if not over:
+            return "search"
+        return "validate" if self._validation else "done"
+
+    def _finalists(self, state: State) -> list[Candidate]:
+        """The best, those that were best before it, latest first, and the prompt as given."""
+        most = self._settings.finalists
+        if self._settings.calls is not None:
+            left = self._settings.calls - self.policy_calls
+            most = min(most, left // max(1, len(self._validation)))
+        best = state.beam[0].candidate
+        others = [*self._earlier[::-1], self._start]
+        distinct = {one.id: one for one in (best, *others)}
+        return list(distinct.values())[: max(1, most)]
+
+    def _own_replies(self) -> list[Demonstration]:
+        """The best replies so far, one a query: what the policy can do is shown to it again.
+
+        Of those better than the usual reply to their kind of query, the best by reward.
+        """
+        best: dict[Query, Measurement] = {}
+        for one in self.archive.everything():
+            held = best.get(one.query)
+            if one.reward is None or not one.whole or len(one.reply.split()) > LONGEST_SHOWN:
+                continue
+            if held is None or held.reward is None or one.reward > held.reward:
+                best[one.query] = one
+        ranked = sorted(best.values(), key=lambda one: (-(one.reward or 0.0), one.query.text))
+        return [
+            Demonstration(
+                one.query.text,
+                one.reply,
+                one.query.category,
+                shows_answer=one.query.should_answer is not False,
+            )
+            for one in ranked[: max(OWN, len(ranked) // 2)]
+            if (one.reward or 0.0) >= LEAST_SHOWN
+        ]
+
+    # Writing
+
+    async def _write(self, state: State) -> None:
+        """Have the best instruction rewritten for what most could be won on; keep its new lines."""
+        if self._writing is None:
+            return
+        settings = self._settings
+        needs = self._effects.needs()
+        focus = sorted(needs, key=lambda name: (-needs[name], name))[: settings.actions]
+        best = state.beam[0].candidate
+        seed = settings.seed + 1000 * state.round
+        asked = [
+            self._writing.rewrite(
+                best.prompt.instruction,
+                self._worst(criterion),
+                [(best.prompt.instruction, self.archive.mean(best))],
+                focus=criterion,
+                seed=seed + index,
+            )
+            for index, criterion in enumerate(focus)
+        ]
+        for criterion, written in zip(focus, await together(asked), strict=True):
+            self._notes += [f"proposal refused: {why}" for why in written.refused]
+            for instruction in written.instructions:
+                self._parts.learn(instruction, criterion)
+
+    def _worst(self, criterion: str) -> list[Measurement]:
+        """Replies that were worst on a criterion."""
+        found = [
+            (score.value, one)
+            for one in self.archive.everything()
+            for score in one.verdict.scores
+            if score.criterion == criterion and one.verdict.failed is None
+        ]
+        found.sort(key=lambda pair: (pair[0], pair[1].query.text, pair[1].reply))
+        return [one for _, one in found[: self._settings.failures]]
+
+
+async def _nothing() -> None:
+    """Nothing to wait for."""
