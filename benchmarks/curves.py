@@ -2,8 +2,8 @@
 
     Path("docs/search.svg").write_text(curves(results["worlds"]))
 
-Lines are means over seeds, bands their 95% intervals; the dashed line is the plain prompt. Legible on
-light and dark pages.
+Lines are means over seeds, bands their 95% intervals; the dashed line is the plain prompt. Legible
+on light and dark pages.
 """
 
 from __future__ import annotations

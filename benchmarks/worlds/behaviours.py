@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 CRITERIA = (
     "Helpfulness",
@@ -227,9 +228,10 @@ def sentences(instruction: str) -> list[str]:
     return [one for one in parts if re.search(r"\w", one)]
 
 
-def asked_by(sentence: str) -> list[str]:
+@lru_cache(maxsize=100_000)
+def asked_by(sentence: str) -> tuple[str, ...]:
     """The behaviours that one sentence asks for."""
-    return [name for name, pattern in _ASKED.items() if pattern.search(sentence)]
+    return tuple(name for name, pattern in _ASKED.items() if pattern.search(sentence))
 
 
 def induced(instruction: str) -> dict[str, int]:
@@ -241,6 +243,7 @@ def induced(instruction: str) -> dict[str, int]:
     return counts
 
 
+@lru_cache(maxsize=100_000)
 def exhibited(reply: str) -> frozenset[str]:
     """The behaviours a reply shows."""
     return frozenset(name for name, pattern in _SHOWN.items() if pattern.search(reply))

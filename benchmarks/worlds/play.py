@@ -1,4 +1,4 @@
-"""Play a search in a world, in this process: what it asked, how long its longest chain of waits was.
+"""Play a search in a world, in this process: what it asked, and how long its chain of waits was.
 
     played = play(world, search)          # `search`: an async generator of prompts, best so far
     played[-1].policy_calls, played[-1].steps, played[-1].quality
@@ -15,13 +15,12 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from worlds.players import Players
-from worlds.world import World
-
 from trueup import Choice, Message, Prompt, Reply, Request, Usage
 from trueup.models.model import Embeddings
 from trueup.models.scripted import words_as_vectors
 from trueup.prompt.retrieval import Retriever
+from worlds.players import Players
+from worlds.world import World
 
 
 @dataclass(frozen=True)

@@ -115,12 +115,12 @@ class Players:
         reply = (
             fences.get("REPLY") or fences.get("ANSWER") or _after(messages[-1]["content"], query)
         )
-        names = [name for name in CRITERIA if re.search(rf"(?:on|criteria).*\b{name}\b", text)]
         asked = re.search(r"Mark this answer on: (.*)\. Answer with", text)
         if asked:
             names = [name.strip() for name in asked[1].split(",")]
-        elif not names:
-            names = list(self.world.wanted(query))
+        else:
+            said = "|".join(re.findall(r"(?:\bon|criteria)\b.*", text))
+            names = [name for name in CRITERIA if name in said] or list(self.world.wanted(query))
         scores = self.scores(query, reply, names)
         mean = sum(scores.values()) / len(scores)
         reasons = {name: _reason(name, value) for name, value in scores.items()}

@@ -31,11 +31,11 @@ from trueup.judges.judge import Judge
 from trueup.loop import Round
 from trueup.models.model import Model
 from trueup.models.several import together
-from trueup.prompt import parts
 from trueup.prompt.candidates import Archive, Candidate, Measurement
 from trueup.prompt.drpo import ChoosesCriteria
 from trueup.prompt.effects import Effects
 from trueup.prompt.measuring import Measuring
+from trueup.prompt.ordering import shuffled
 from trueup.prompt.parts import Parts
 from trueup.prompt.prompt import Prompt
 from trueup.prompt.selection import Selection
@@ -80,8 +80,8 @@ class Composed:
         self._judge = judge
         self._measuring = Measuring(policy, judge, settings.reply, embedder)
         self._selection = Selection(self._measuring.archive, settings.least_answered)
-        self._search = parts.shuffled(search, settings.seed)
-        self._validation = parts.shuffled(validation, settings.seed)[: settings.validation]
+        self._search = shuffled(search, settings.seed)
+        self._validation = shuffled(validation, settings.seed)[: settings.validation]
         self._writing = (
             Writing(writer, settings.writing, screen=settings.screen) if writer else None
         )

@@ -35,6 +35,7 @@ from trueup.models.several import together
 from trueup.prompt import arms
 from trueup.prompt.candidates import Archive, Candidate, Measurement
 from trueup.prompt.measuring import Measuring
+from trueup.prompt.ordering import alternating, evenly, shuffled
 from trueup.prompt.prompt import Prompt
 from trueup.prompt.retrieval import By
 from trueup.prompt.selection import Selection
@@ -82,8 +83,8 @@ class Drpo:
         self._judge = judge
         self._measuring = Measuring(policy, judge, settings.reply, embedder)
         self._selection = Selection(self._measuring.archive, settings.least_answered)
-        self._search: tuple[Query, ...] = _shuffled(search, settings.seed)
-        self._validation: tuple[Query, ...] = _shuffled(validation, settings.seed)
+        self._search: tuple[Query, ...] = shuffled(search, settings.seed)
+        self._validation: tuple[Query, ...] = shuffled(validation, settings.seed)
         self._start = Candidate(start)
         self._pool = tuple(pool)
         self._writing = (
@@ -416,12 +417,12 @@ class Drpo:
         fresh = [query for query in self._search if query not in seen]
         if len(fresh) < settings.minibatch:
             fresh += [query for query in self._search if query in seen]
-        chosen = _evenly(
+        chosen = evenly(
             [query for query in fresh if query not in failed], settings.minibatch - len(failed)
         )
         mixed = [*chosen, *failed]
         self._rng.shuffle(mixed)
-        return _alternating(mixed)
+        return alternating(mixed)
 
     def _ancestry(self, candidate: Candidate) -> list[tuple[str, float | None]]:
         """Earlier versions of an instruction with their scores, oldest first."""
@@ -438,25 +439,3 @@ def _children(parent: Candidate, instructions: Iterable[str], arm: str) -> list[
         Candidate(replace(parent.prompt, instruction=text), arm, "", parent.id)
         for text in instructions
     ]
-
-
-def _shuffled(queries: Sequence[Query], seed: int) -> tuple[Query, ...]:
-    """In an order that depends on the seed and the set, not on how it was listed."""
-    ordered = sorted(queries, key=lambda query: (query.text, query.category))
-    random.Random(seed).shuffle(ordered)
-    return tuple(_alternating(ordered))
-
-
-def _alternating(queries: Sequence[Query]) -> list[Query]:
-    """The same queries, kinds taking turns as long as there are several."""
-    kinds: dict[bool | None, list[Query]] = {}
-    for query in queries:
-        kinds.setdefault(query.should_answer, []).append(query)
-    rows = list(kinds.values())
-    longest = max((len(row) for row in rows), default=0)
-    return [row[i] for i in range(longest) for row in rows if i < len(row)]
-
-
-def _evenly(queries: Sequence[Query], count: int) -> list[Query]:
-    """The first `count` queries, kinds alike many where there are enough."""
-    return _alternating(queries)[:count]

@@ -22,7 +22,7 @@ from trueup.prompt.candidates import Candidate
 from trueup.prompt.effects import Belief
 from trueup.prompt.prompt import Prompt
 from trueup.prompt.retrieval import By, Retrieval
-from trueup.types import Demonstration, Query
+from trueup.types import Demonstration
 
 MOST_LINES = 10
 CROWDS = (3, 5, 7)
@@ -94,7 +94,7 @@ class Parts:
 
     def guessed(self, rng: random.Random) -> dict[str, float]:
         """Worths before anything was seen: a few lines at random, demonstrations usually."""
-        worths = {line: 1.0 for line in self._given}
+        worths = dict.fromkeys(self._given, 1.0)
         others = [line for line in self._lines if line not in self._given]
         worths |= dict.fromkeys(rng.sample(others, min(_GUESSED_LINES, len(others))), 1.0)
         return worths | {
@@ -162,10 +162,3 @@ def _bare(text: str) -> str:
 
 def _crowd(most: int) -> str:
     return f"more than {most} lines"
-
-
-def shuffled(queries: Sequence[Query], seed: int) -> tuple[Query, ...]:
-    """In an order that depends on the seed and the set, not on how it was listed."""
-    ordered = sorted(queries, key=lambda query: (query.text, query.category))
-    random.Random(seed).shuffle(ordered)
-    return tuple(ordered)
