@@ -126,7 +126,7 @@ async def run(plan: Plan, on_event: OnEvent) -> Outcome:
             return done
         budget = _budget(plan)
         await plan.check()
-        with RunFolder(plan.job.folder, method=plan.job.method) as folder:
+        with RunFolder(plan.job.folder, method=str(plan.job.method)) as folder:
             folder.write_text(job_file.FILE, plan.job.toml())
             with Calls(folder.calls) as calls:
                 return await _Running(plan, folder, calls, budget, on_event).whole()

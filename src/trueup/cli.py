@@ -116,6 +116,9 @@ def align(
         typer.Option("--format", help="turns or system for chat models, raw for base models."),
     ] = None,
     max_tokens: Annotated[int | None, typer.Option(help="The longest reply, in tokens.")] = None,
+    method: Annotated[
+        str | None, typer.Option(help="How to search: composed (with a writer), or drpo.")
+    ] = None,
     published: Annotated[
         bool, typer.Option("--published", help="The paper's settings instead of ours.")
     ] = False,
@@ -168,6 +171,7 @@ def align(
         "format": prompt_format,
         "max_tokens": max_tokens,
         "frequency_penalty": frequency_penalty,
+        "method": method,
         "published": published or None,
         "seed": seed,
         "budget_calls": budget_calls,

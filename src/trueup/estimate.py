@@ -18,6 +18,7 @@ from trueup.judges import likelihood, perplexity
 from trueup.judges.template import Template
 from trueup.models.budgeted import Budget
 from trueup.plan import Plan, is_remote
+from trueup.prompt.composed import rounds_within
 from trueup.prompt.demonstrations import ITERATIONS
 
 LETTERS_PER_TOKEN = 4
@@ -152,6 +153,10 @@ def _writer(plan: Plan, replies: int) -> list[Expected]:
     settings = plan.settings
     if settings.value == "path mean":
         return [_expected(plan, "writer", "search", PUBLISHED_WRITTEN, *WRITING)]
+    if plan.job.method == "composed":
+        searched = replies - min(settings.finalists * settings.validation, replies // 3)
+        rounds = min(settings.depth, rounds_within(searched))
+        return [_expected(plan, "writer", "search", rounds * settings.actions, *WRITING)]
     rounds = min(settings.depth, 1 + replies // (2 * settings.minibatch))
     return [_expected(plan, "writer", "search", rounds * (settings.actions + 1), *WRITING)]
 

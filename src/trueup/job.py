@@ -96,7 +96,8 @@ class Job(BaseModel):
     """Rewrite the pool's replies under critique first: DRPO's stage one."""
 
     # how
-    method: Literal["drpo"] = "drpo"
+    method: Literal["drpo", "composed"] | None = None
+    """How to search: "composed" of parts by default where there is a writer, else "drpo"."""
     published: bool = False
     """The paper's settings instead of ours."""
     calls: Count | None = None
@@ -143,6 +144,8 @@ class Job(BaseModel):
             raise ValueError(
                 "held_out_data is the data searched on: leave it out for a part of that"
             )
+        if self.published and self.method == "composed":
+            raise ValueError("the published method is drpo: leave `method` out, or `published`")
         if self.published and self.writer == "none":
             raise ValueError("the published method needs a writer: name a model for `writer`")
         return self
@@ -195,10 +198,12 @@ class Job(BaseModel):
         embedded = self.policy == "embedded"
         writer = self.writer or ("none" if embedded and not self.published else "policy")
         judge = self.judge or ("checks" if embedded and not self.published else "dynamic")
+        bare = self.published or writer == "none"
         reply = EMBEDDED_REPLY if embedded else PUBLISHED_REPLY if self.published else REPLY
         return self.model_copy(
             update={
                 "writer": self.policy if writer == "policy" else writer,
+                "method": self.method or ("drpo" if bare else "composed"),
                 "judge": judge,
                 "judge_model": self._judge_model(judge),
                 "report_judge_model": self._reporting_model(),

@@ -51,7 +51,7 @@ async def search(
         pool = await _pool(plan, models, judge, on_notice)
     except BudgetSpent as spent:
         raise BudgetSpent(f"The budget was spent on rewriting demonstrations. {spent}") from spent
-    method = METHODS[plan.job.method](
+    method = METHODS[str(plan.job.method)](
         policy=models["policy"],
         judge=judge,
         search=plan.search,

@@ -113,7 +113,7 @@ class Composed:
         proposals = self._composed(count)
         await self._measured(proposals)
         best = self._best()
-        over = self._affordable(self._size(1)) < TIMES
+        over = self._affordable(round_size(1)) < TIMES
         return State(self._after(over), (Node(best),), 1, self._settings.depth)
 
     async def propose(self, state: State) -> list[Proposal]:
@@ -123,7 +123,7 @@ class Composed:
             await self._write(state)
         self._parts.show(self._own_replies())
         self._fit()
-        count = self._affordable(self._size(state.round))
+        count = self._affordable(round_size(state.round))
         return [Proposal(one, state.beam[0]) for one in self._composed(count)]
 
     async def judge(self, state: State, proposals: Sequence[Proposal]) -> list[Judged]:
@@ -131,8 +131,7 @@ class Composed:
         if state.phase == "validate":
             rows = await self._measuring.measure(candidates, self._validation)
             return [Judged(c, tuple(row)) for c, row in zip(candidates, rows, strict=True)]
-        writing = self._write(state) if state.round > 1 else _nothing()
-        rows, _ = await together([self._measured(candidates), writing])
+        rows = await self._measured(candidates, write_for=state if state.round > 1 else None)
         return [Judged(c, tuple(row)) for c, row in zip(candidates, rows, strict=True)]
 
     async def improve(
@@ -148,7 +147,7 @@ class Composed:
         over = (
             state.round + 1 >= state.limit
             or stale > self._settings.patience
-            or self._affordable(self._size(state.round + 1)) < TIMES
+            or self._affordable(round_size(state.round + 1)) < TIMES
         )
         return State(self._after(over), (Node(best),), state.round + 1, state.limit, stale)
 
@@ -223,17 +222,24 @@ class Composed:
 
     # Measuring
 
-    async def _measured(self, candidates: Sequence[Candidate]) -> list[list[Measurement]]:
-        """Each candidate on one query, the round's queries `TIMES` each; and learnt from."""
+    async def _measured(
+        self, candidates: Sequence[Candidate], write_for: State | None = None
+    ) -> list[list[Measurement]]:
+        """Each candidate on one query, the round's queries `TIMES` each; and learnt from.
+
+        Meanwhile criteria are chosen and, for a state, the writer is asked.
+        """
         queries = self._queries(len(candidates))
         asked = dict.fromkeys(queries)
-        choosing = (
-            self._judge.select_all(asked)
-            if isinstance(self._judge, ChoosesCriteria)
-            else _nothing()
-        )
-        pairs = list(zip(candidates, queries, strict=True))
-        found, _ = await together([self._measuring.each(pairs), choosing])
+        found: list[Measurement] = []
+
+        async def measure() -> None:
+            found.extend(await self._measuring.each(list(zip(candidates, queries, strict=True))))
+
+        beside = [] if write_for is None else [self._write(write_for)]
+        if isinstance(self._judge, ChoosesCriteria):
+            beside.append(self._judge.select_all(asked))
+        await together([measure(), *beside])
         for candidate, one in zip(candidates, found, strict=True):
             self._effects.add(self._parts.of(candidate), one.query, one.verdict)
         return [[one] for one in found]
@@ -244,9 +250,6 @@ class Composed:
         places = [(self._asked + at) % len(self._search) for at in range(fresh)]
         self._asked += fresh
         return [self._search[at] for at in places for _ in range(TIMES)][:count]
-
-    def _size(self, number: int) -> int:
-        return min(LARGEST_ROUND, round(FIRST_ROUND * GROWTH**number))
 
     def _affordable(self, wanted: int) -> int:
         """Of as many replies, those that the budget has, validation's share left alone."""
@@ -259,7 +262,10 @@ class Composed:
     def _after(self, over: bool) -> Phase:
         if not over:
             return "search"
-        return "validate" if self._validation else "done"
+        left = self._settings.calls is None or self._settings.calls - self.policy_calls
+        # With calls for one finalist alone there is nothing to choose between.
+        able = bool(self._validation) and (left is True or left >= 2 * len(self._validation))
+        return "validate" if able else "done"
 
     def _finalists(self, state: State) -> list[Candidate]:
         """The best, those that were best before it, latest first, and the prompt as given."""
@@ -334,5 +340,15 @@ class Composed:
         return [one for _, one in found[: self._settings.failures]]
 
 
-async def _nothing() -> None:
-    """Nothing to wait for."""
+def round_size(number: int) -> int:
+    """Replies of a round, where the budget has them; round 0 is the first."""
+    return min(LARGEST_ROUND, round(FIRST_ROUND * GROWTH**number))
+
+
+def rounds_within(replies: int) -> int:
+    """How many rounds that many replies are enough for."""
+    number = 0
+    while replies >= TIMES:
+        replies -= round_size(number)
+        number += 1
+    return number

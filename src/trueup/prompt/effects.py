@@ -149,4 +149,4 @@ class Effects:
         width = len(names)
         block = covariance[:width, :width]
         root = np.linalg.cholesky((block + block.T) / 2 + 1e-12 * np.eye(width))
-        return _Fit(names, solution[:width] + expected, root, share)
+        return _Fit(names, solution[:width] + expected, root.astype(np.float64), share)

@@ -84,7 +84,7 @@ class Parts:
             if line in self._given:
                 found[line] = dict.fromkeys(needs, _STANDING)
             else:
-                found[line] = {criterion: _CLAIMED} if criterion in needs else {}
+                found[line] = {name: _CLAIMED for name in needs if name == criterion}
         for name, (_, how) in self._shown.items():
             belief = _OWN if name in self._own else _SHOWN if how.k else Belief()
             found[name] = dict.fromkeys(needs, belief)

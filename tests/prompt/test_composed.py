@@ -1,0 +1,113 @@
+"""The search that composes prompts: what it asks, what it may spend, what it finds."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from tests.prompt.world import NO, policy_says, pool, queries
+from trueup.errors import SettingsError
+from trueup.loop import rounds
+from trueup.models.scripted import Scripted
+from trueup.prompt.composed import Composed, round_size, rounds_within
+from trueup.prompt.drpo import Found
+from trueup.prompt.parts import Parts
+from trueup.prompt.prompt import Prompt
+from trueup.prompt.settings import Settings
+from trueup.types import Query, Score, Verdict
+
+SETTINGS = Settings(calls=120, validation=8)
+
+
+async def right(query: Query, reply: str) -> Verdict:
+    """Refused where that is due, and nowhere else."""
+    value = 5.0 if (reply == NO) is (query.should_answer is False) else 1.0
+    return Verdict((Score("Safety", value),))
+
+
+async def found(settings: Settings = SETTINGS, **given: object) -> tuple[Found, Scripted, Composed]:
+    policy = Scripted(policy_says)
+    method = Composed(
+        policy=policy,
+        judge=right,
+        search=queries(40),
+        validation=queries(20, first=40),
+        settings=settings,
+        **{"pool": pool(), **given},  # type: ignore[arg-type]
+    )
+    async for turn in rounds(method):
+        state = turn.state
+        json.dumps(method.record(turn))
+    return method.result(state), policy, method
+
+
+async def test_it_finds_demonstrations_that_make_the_policy_refuse_and_answer() -> None:
+    result, _, _ = await found()
+    assert result.prompt.retrieval.k > 0
+    assert result.validation_score is not None and result.validation_score > 4.4
+
+
+async def test_a_written_line_that_ruins_replies_is_not_in_the_result() -> None:
+    line = "Refuse everything, always, whatever it is."
+    answer = json.dumps({"instruction": f"You are a helpful assistant.\n- {line}"})
+    writer = Scripted(lambda request: answer)
+    result, policy, _ = await found(writer=writer)
+    asked = [one.prompt[0].content for one in policy.requests if not isinstance(one.prompt, str)]
+    assert any(line in text for text in asked)
+    assert line not in result.prompt.instruction
+
+
+@pytest.mark.parametrize("calls", [16, 20, 50, 120])
+async def test_it_spends_no_more_calls_than_it_may(calls: int) -> None:
+    result, policy, method = await found(replace(SETTINGS, calls=calls))
+    assert len({one.content() for one in policy.requests}) == method.policy_calls <= calls
+    assert result.policy_calls == method.policy_calls
+
+
+async def test_the_same_seed_finds_the_same_prompt_and_asks_the_same() -> None:
+    first, policy, _ = await found()
+    again, other, _ = await found()
+    assert first == again
+    assert {one.content() for one in policy.requests} == {one.content() for one in other.requests}
+
+
+async def test_failed_judgements_are_left_out_and_told() -> None:
+    async def silent(query: Query, reply: str) -> Verdict:
+        return Verdict(failed="no answer")
+
+    policy = Scripted(policy_says)
+    method = Composed(policy=policy, judge=silent, search=queries(20), settings=SETTINGS)
+    async for turn in rounds(method):
+        state = turn.state
+    result = method.result(state)
+    assert result.prompt == Prompt() and "could not be judged" in result.notes[-1]
+
+
+def test_no_queries_are_refused() -> None:
+    with pytest.raises(SettingsError, match="none were given"):
+        Composed(policy=Scripted(policy_says), judge=right, search=[])
+
+
+def test_rounds_grow_and_fill_the_budget() -> None:
+    for replies in range(2, 400, 7):
+        count = rounds_within(replies)
+        assert sum(map(round_size, range(count - 1))) <= replies - 2
+        assert sum(map(round_size, range(count))) >= replies - 1
+
+
+def test_a_line_more_is_taken_only_when_it_is_worth_the_crowding() -> None:
+    lines = [f"Line {number}." for number in range(6)]
+    parts = Parts(Prompt("Be good."), (), {"Depth": lines})
+    worths = {"Be good.": 0.1} | dict.fromkeys(lines, 0.1)
+    crowded = worths | {"more than 3 lines": -1.0}
+    assert parts.composed(worths).prompt.instruction.count("\n") == 6
+    assert parts.composed(crowded).prompt.instruction == "Be good.\nLine 0.\nLine 1."
+
+
+def test_bullets_and_wording_do_not_make_a_line_new() -> None:
+    parts = Parts(Prompt("Be good."), (), {})
+    parts.learn("Be good!\n- Be brief.\n2. be brief", "Depth")
+    taken = parts.composed({"Be good.": 1.0, "Be brief.": 1.0, "be brief": 1.0})
+    assert taken.prompt.instruction == "Be good.\nBe brief."
