@@ -317,6 +317,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--first", type=int, default=FIRST_SEED, help="the first seed")
     parser.add_argument("--worlds", nargs="+", choices=list(KINDS), default=list(KINDS))
     parser.add_argument("--methods", nargs="+", choices=list(METHODS_SHOWN), default=None)
     parser.add_argument("--add", type=Path, nargs="*", default=[])
@@ -325,11 +326,8 @@ def main() -> None:
     args = parser.parse_args()
     started = time.perf_counter()
     names = args.methods or ["ours", "published DRPO", "random"]
-    seeds = range(FIRST_SEED, FIRST_SEED + args.seeds)
+    seeds = range(args.first, args.first + args.seeds)
     tasks = [(name, kind, seed) for seed in seeds for kind in args.worlds for name in names]
-    plain = {
-        (k, s): World(k, s).true_quality(World(k, s).start) for k in args.worlds for s in seeds
-    }
     kept = ROOT / "benchmarks" / ".cache" / f"search-{version()}.jsonl"
     found = {key: points for key, points in remembered(kept).items() if key in set(tasks)}
     todo = [] if args.only_kept else [task for task in tasks if task not in found]
@@ -344,8 +342,12 @@ def main() -> None:
             file.flush()
             print(f"\r{len(found)} of {len(tasks)}", end="", file=sys.stderr, flush=True)
     whole = [s for s in seeds if all((n, k, s) in found for n in names for k in args.worlds)]
+    plain = {
+        (kind, seed): World(kind, seed).true_quality(World(kind, seed).start)
+        for kind in args.worlds
+        for seed in whole
+    }
     found = {key: points for key, points in found.items() if key[2] in whole}
-    plain = {key: value for key, value in plain.items() if key[1] in whole}
     others = [added(path) for path in args.add]
     for more in others:
         found |= {key: points for key, points in more.items() if (key[1], key[2]) in plain}
