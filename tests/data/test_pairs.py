@@ -121,7 +121,7 @@ def test_ties_are_left_out_only_when_that_is_wanted(tmp_path: Path) -> None:
     assert len(found.pairs) == 27
     assert found.notes == ("2 ties left out", "1 left out, whose two replies are the same")
     nothing = [{**row, "better": "tie"} for row in rows(30)]
-    with pytest.raises(DataError, match="no comparison that somebody decided"):
+    with pytest.raises(DataError, match="no comparison that can be decided: of 30 rows 30 are ties, and 0"):
         read_pairs(written(tmp_path / "q.jsonl", nothing), leave_out_ties=True)
 
 
@@ -132,6 +132,8 @@ def test_too_few_for_an_interval() -> None:
 
 
 def test_sets_are_found_by_name_or_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"There is no file mine.csv: give a file of labelled"):
+        read_pairs("mine.csv")
     with pytest.raises(DataError, match=r"write pandalm@PATH"):
         read_pairs("pandalm")
     with pytest.raises(DataError, match=r"is no set of comparisons. Known are hhh, "):

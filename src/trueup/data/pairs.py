@@ -24,7 +24,7 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 from trueup.data.columns import Columns, first, listed, text_of, to_query
-from trueup.data.rows import Row, iterate_rows
+from trueup.data.rows import HUB, Row, iterate_rows
 from trueup.errors import DataError
 from trueup.types import Pair, Query
 
@@ -73,6 +73,11 @@ def read_pairs(
             f"{public!r} is no set of comparisons. Known are {', '.join(sorted(PAIR_SETS))}; or "
             "give a file."
         )
+    if not name.startswith(HUB) and not os.path.exists(os.path.expanduser(name)):
+        raise DataError(
+            f"There is no file {name}: give a file of labelled comparisons, or a public set as in "
+            "llmbar@PATH."
+        )
     rows = list(iterate_rows(name))
     if not rows:
         raise DataError(f"{name} holds no comparisons. Put at least {FEWEST_PAIRS} into it.")
@@ -96,8 +101,8 @@ def decided(pairs: Sequence[Pair], name: str, *, leave_out_ties: bool) -> Labell
     different = [pair for pair in kept if pair.first.strip() != pair.second.strip()]
     if not different:
         raise DataError(
-            f"{name} holds no comparison that somebody decided ({len(pairs)} rows, {ties} of them "
-            "ties). Label which reply is better."
+            f"{name} holds no comparison that can be decided: of {len(pairs)} rows {ties} are ties, "
+            f"and {len(kept)} have the same reply twice. Give two replies and which is better."
         )
     _refuse_one_sided(different, name)
     notes = []

@@ -177,9 +177,9 @@ class Likelihood:
         # What is measured as a judge without criteria is asked in the same words among others.
         phrasings = self._overall if criterion == OVERALL else self._by_criterion
         questions = [_question(phrasing, criterion) for phrasing in phrasings]
-        # The first alone: the others find query and reply already read.
-        weighed = [await self._weigh(query, reply, questions[0])]
-        weighed += await asyncio.gather(*(self._weigh(query, reply, one) for one in questions[1:]))
+        # One after the other: each finds query and reply already read. Asked at once they go to
+        # several of a server's slots, and each reads them anew.
+        weighed = [await self._weigh(query, reply, one) for one in questions]
         read = [weights for weights in weighed if isinstance(weights, Weights)]
         if not read:
             return next(failure for failure in weighed if isinstance(failure, Failure))

@@ -14,7 +14,6 @@ second, and the further the surer. Scales differ between methods, which is what 
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -48,7 +47,8 @@ class Pointwise:
 
     async def __call__(self, query: Query, first: str, second: str) -> Preference:
         """One verdict a reply; equal rewards are a tie. Fails where one of them failed."""
-        verdicts = await asyncio.gather(self._judge(query, first), self._judge(query, second))
+        # One after the other: the second finds the rules and the query already read.
+        verdicts = (await self._judge(query, first), await self._judge(query, second))
         one, other = (verdict.reward for verdict in verdicts)
         if one is None or other is None:
             return Preference(None, failed=_failures(verdicts), verdicts=verdicts)

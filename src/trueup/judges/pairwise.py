@@ -98,10 +98,9 @@ class LikelihoodPairs:
             self._question = which.fill(good=criterion.good)
 
     async def __call__(self, query: Query, first: str, second: str) -> Preference:
-        """Ask in every arrangement at once, and average."""
-        askings = await asyncio.gather(
-            *(self._asked(query, first, second, one) for one in self._arrangements)
-        )
+        """Ask in every arrangement, and average."""
+        # One after the other: what they have in common, rules and query, is then read once.
+        askings = [await self._asked(query, first, second, one) for one in self._arrangements]
         read = [asking for asking in askings if not isinstance(asking, Failure)]
         if len(read) < len(askings):  # one order alone would be position bias
             return _failed(askings)
