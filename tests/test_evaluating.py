@@ -18,6 +18,8 @@ from trueup.aligned import Aligned
 from trueup.errors import DataError, ModelRefused, SettingsError
 from trueup.evaluate_job import EvaluateJob, prepare
 from trueup.evaluating import evaluate
+from trueup.judges.calibration import Calibration
+from trueup.judges.standing import Share, Standing, home, keep, wording
 from trueup.models.scripted import Scripted
 from trueup.prompt.prompt import Prompt
 from trueup.prompt.retrieval import Retrieval
@@ -148,7 +150,14 @@ async def test_what_a_model_cannot_do_is_said_soon_and_the_rest_is_measured(tmp_
         await evaluate(alone, models=policy())
 
 
-async def test_one_model_alone_judged_by_another(tmp_path: Path) -> None:
+async def test_one_model_alone_judged_by_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "home"))
+    share = Share(0.7, 0.6, 0.8, 90)
+    standing = Standing("expert", "written", share, Calibration("platt", (1.0,)),
+                        wording=wording("written"))  # fmt: skip
+    keep([standing], home("expert"))
     (tmp_path / "mine.jsonl").write_text(
         "".join(json.dumps({"query": f"Name river {n}.", "category": "ab"[n % 2]}) + "\n"
                 for n in range(20))
@@ -168,7 +177,10 @@ async def test_one_model_alone_judged_by_another(tmp_path: Path) -> None:
     head = found["benchmarks"]["queries"]["headline"]
     assert head["before"]["value"] == pytest.approx((11 * 4 + 9 * 2) / 20)
     assert head["after"] is None and head["wins"] is None
-    assert found["judge"] == "expert writes its reasons."
+    assert found["judge"] == (
+        "expert writes its reasons. Measured: it agreed with people on 0.70 [0.60, 0.80], n = 90 "
+        "comparisons."
+    )
     names = [row["name"] for row in found["benchmarks"]["queries"]["table"]]
     assert names[:7] == ["reward", "Clarity", "Factuality", "Helpfulness", "Safety", "a", "b"]
     assert found["costs"]["in_all"].keys() == {"model", "judge"}

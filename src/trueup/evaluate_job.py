@@ -27,6 +27,7 @@ from trueup.evaluation.benchmarks import Benchmark, named
 from trueup.evaluation.items import Item, count
 from trueup.evaluation.streaming import CONCURRENCY
 from trueup.job import EMBEDDED_PENALTY
+from trueup.judges.standing import known, told
 from trueup.models.model import Model
 from trueup.models.named import open_model
 from trueup.plan import is_remote
@@ -147,9 +148,11 @@ class Prepared:
         if self.judge == "checks":
             return "code checks, no model."
         how = {"written": "writes its reasons", "likelihood": "is read by its probabilities"}
+        method = {"written": "written", "likelihood": "yes-no"}[self.judge]
+        identity = self.models[self.judge_name].identity
         own = self.judge_name in {one.model_name for one in self.subjects}
         same = " It is the model evaluated: take its scores as its own opinion." if own else ""
-        return f"{self.judge_name} {how[self.judge]}.{same}"
+        return f"{self.judge_name} {how[self.judge]}.{same} {told(known(identity, method))}"
 
     def paid(self) -> list[str]:
         """Models on other machines that would be called."""

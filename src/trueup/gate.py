@@ -17,7 +17,7 @@ from pathlib import Path
 from trueup.errors import JudgeError
 from trueup.job import Job
 from trueup.judges.criteria import Criterion
-from trueup.judges.standing import Standing, known
+from trueup.judges.standing import Standing, known, told
 
 METHODS = {"likelihood": "yes-no", "perplexity": "perplexity", "dynamic": "dynamic"}
 """What `trueup judge` calls the judges of a job."""
@@ -41,16 +41,13 @@ def gated(job: Job, criteria: tuple[Criterion, ...], model: str | None) -> Gate:
     file = Path(job.calibration).expanduser() if job.calibration else None
     standing = known(model, method, file=file)
     if standing is None:
-        return Gate(
-            criteria,
-            told="Nobody has measured this judge: see what it is worth with `trueup judge`.",
-        )
+        return Gate(criteria, told=told(None))
     shown = f"it agreed with people on {standing.agreement} comparisons"
     if not standing.at_chance:
         out = set(standing.left_out)
         kept = tuple(one for one in criteria if one.check is not None or one.name not in out)
         left = f" Left out, being at chance: {', '.join(sorted(out))}." if out else ""
-        return Gate(kept, standing, f"Measured: {shown}.{left}")
+        return Gate(kept, standing, told(standing) + left)
     if job.force:
         return Gate(criteria, standing, f"At chance: {shown}. Listened to all the same (--force).")
     by_code = tuple(one for one in criteria if one.check is not None)

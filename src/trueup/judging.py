@@ -59,7 +59,8 @@ class JudgeJob:
     """How many of these are asked twice."""
     seed: int = 0
     at_once: int | None = None
-    """Comparisons under way at a time: half as many as a GGUF file has slots, or 16."""
+    """Comparisons under way at a time: 16, and 1 for a GGUF file, or half its slots where it
+    writes."""
     leave_out_ties: bool = False
     column: str | None = None
     out: str | None = None
@@ -169,7 +170,7 @@ async def _decided(
             methods,
             remembered.__getitem__,
             labelled.pairs,
-            at_once=job.at_once or _at_once(model),
+            at_once=job.at_once or _at_once(model, methods),
             retest=job.retest,
             on_decision=told,
         )
@@ -178,10 +179,17 @@ async def _decided(
     return table
 
 
-def _at_once(model: Model) -> int:
-    """As many comparisons as a server can keep the two replies of."""
+def _at_once(model: Model, methods: Sequence[Method]) -> int:
+    """How many comparisons a model can be asked about at a time without reading texts twice.
+
+    A server in this process gives a new prompt to the slot that holds most of it, the rules
+    included, so that two comparisons under way take each other's slots. Where the time goes into
+    reading, one at a time reads least; where it goes into writing, several are faster.
+    """
     slots = getattr(model, "slots", None)
-    return max(1, slots // 2) if isinstance(slots, int) else AT_ONCE
+    if not isinstance(slots, int):
+        return AT_ONCE
+    return max(1, slots // 2) if any(method.slow for method in methods) else 1
 
 
 def _outcome(

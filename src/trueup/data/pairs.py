@@ -101,8 +101,8 @@ def decided(pairs: Sequence[Pair], name: str, *, leave_out_ties: bool) -> Labell
     different = [pair for pair in kept if pair.first.strip() != pair.second.strip()]
     if not different:
         raise DataError(
-            f"{name} holds no comparison that can be decided: of {len(pairs)} rows {ties} are ties, "
-            f"and {len(kept)} have the same reply twice. Give two replies and which is better."
+            f"{name} holds no comparison that can be decided: of {len(pairs)} rows {ties} are "
+            f"ties, and {len(kept)} have the same reply twice. Say which of two replies is better."
         )
     _refuse_one_sided(different, name)
     notes = []

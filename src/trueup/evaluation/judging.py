@@ -16,7 +16,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from trueup.evaluation.agreement import Decision
-from trueup.judges.methods import Method
+from trueup.judges.methods import Method, compared
+from trueup.judges.pairwise import Preference
 from trueup.models.model import Embeddings, Model
 from trueup.types import Pair, Reply, Request, Usage
 
@@ -65,27 +66,43 @@ async def decide(
 ) -> dict[str, list[Decision]]:
     """Each method's decision on each pair, in order; the first `retest` of them are asked twice.
 
-    A pair goes through all methods before the next, so that a server which has just read its
-    replies need not read them again. `model_for` gives the model to a method's name. Raises
-    `BudgetSpent` and `ModelUnavailable`; what was paid until then is for the store to keep.
+    A pair goes through all methods before the next, and one of its replies through all that score
+    replies before the other: a server that has just read a text need not read it again. `model_for`
+    gives the model to a method's name. Raises `BudgetSpent` and `ModelUnavailable`; what was paid
+    until then is for the store to keep.
     """
     room = asyncio.Semaphore(at_once)
 
     async def all_of(at: int, pair: Pair) -> list[Decision]:
         async with room:
-            return [await one(method, pair, twice=at < retest) for method in methods]
+            found, metered = await asked(pair, methods)
+            again: dict[str, Preference] = {}
+            if at < retest:
+                again, _ = await asked(pair, [one for one in methods if one.asks], ANOTHER_SEED)
+            decisions = []
+            for name, preference in found.items():
+                cost = metered[name]
+                decision = Decision(pair, preference, cost.usage, cost.seconds, again.get(name))
+                decisions.append(decision)
+                if on_decision is not None:
+                    on_decision(name, decision)
+            return decisions
 
-    async def one(method: Method, pair: Pair, *, twice: bool) -> Decision:
-        metered = Metered(model_for(method.name))
-        preference = await method.make(metered)(pair.query, pair.first, pair.second)
-        again = None
-        if twice and method.asks:
-            shifted = Metered(model_for(method.name), ANOTHER_SEED)
-            again = await method.make(shifted)(pair.query, pair.first, pair.second)
-        decision = Decision(pair, preference, metered.usage, metered.seconds, again)
-        if on_decision is not None:
-            on_decision(method.name, decision)
-        return decision
+    async def asked(
+        pair: Pair, some: Sequence[Method], shift: int = 0
+    ) -> tuple[dict[str, Preference], dict[str, Metered]]:
+        metered = {one.name: Metered(model_for(one.name), shift) for one in some}
+        judges = {one.name: one.judge(metered[one.name]) for one in some if one.judge is not None}
+        first = {name: await judge(pair.query, pair.first) for name, judge in judges.items()}
+        second = {name: await judge(pair.query, pair.second) for name, judge in judges.items()}
+        found = {}
+        for one in some:
+            if one.name in judges:
+                found[one.name] = compared(first[one.name], second[one.name])
+            else:
+                compare = one.make(metered[one.name])
+                found[one.name] = await compare(pair.query, pair.first, pair.second)
+        return found, metered
 
     tasks = [asyncio.create_task(all_of(at, pair)) for at, pair in enumerate(pairs)]
     try:

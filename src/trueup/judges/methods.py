@@ -48,13 +48,18 @@ class Pointwise:
     async def __call__(self, query: Query, first: str, second: str) -> Preference:
         """One verdict a reply; equal rewards are a tie. Fails where one of them failed."""
         # One after the other: the second finds the rules and the query already read.
-        verdicts = (await self._judge(query, first), await self._judge(query, second))
-        one, other = (verdict.reward for verdict in verdicts)
-        if one is None or other is None:
-            return Preference(None, failed=_failures(verdicts), verdicts=verdicts)
-        p = 0.5 + (one - other) / (2 * (HIGHEST_SCORE - LOWEST_SCORE))
-        better = "tie" if one == other else "first" if one > other else "second"
-        return Preference(better, p, True, verdicts=verdicts)  # type: ignore[arg-type]
+        return compared(await self._judge(query, first), await self._judge(query, second))
+
+
+def compared(first: Verdict, second: Verdict) -> Preference:
+    """Which of two replies scored higher. Fails where one of them has no score."""
+    verdicts = (first, second)
+    one, other = first.reward, second.reward
+    if one is None or other is None:
+        return Preference(None, failed=_failures(verdicts), verdicts=verdicts)
+    p = 0.5 + (one - other) / (2 * (HIGHEST_SCORE - LOWEST_SCORE))
+    better = "tie" if one == other else "first" if one > other else "second"
+    return Preference(better, p, True, verdicts=verdicts)  # type: ignore[arg-type]
 
 
 class Longer:

@@ -183,6 +183,14 @@ def known(model: str, method: str, *, file: Path | None = None) -> Standing | No
     return None
 
 
+def told(standing: Standing | None) -> str:
+    """What is known of a judge, in a sentence."""
+    if standing is None:
+        return "Nobody has measured this judge: see what it is worth with `trueup judge`."
+    how = "At chance" if standing.at_chance else "Measured"
+    return f"{how}: it agreed with people on {standing.agreement} comparisons."
+
+
 def keep(standings: Sequence[Standing], path: Path) -> None:
     """Write them to a file, replacing what it knew of the same judges. Raises `DataError`."""
     before: tuple[Standing, ...] = ()
