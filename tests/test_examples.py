@@ -52,8 +52,9 @@ def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 def test_every_example_is_tested_and_short() -> None:
     names = {path.stem for path in EXAMPLES.glob("*.py")}
     assert names == {
-        "align_embedded", "align_endpoint", "evaluate_model", "own_judge", "use_aligned"
-    }  # fmt: skip
+        "align_embedded", "align_endpoint", "evaluate_model", "inspect_task", "own_judge",
+        "use_aligned",
+    }  # fmt: skip  # inspect_task's test is in tests/export/test_inspect.py
     for path in EXAMPLES.glob("*.py"):
         assert len(path.read_text("utf-8").splitlines()) <= 40
 

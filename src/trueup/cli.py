@@ -23,6 +23,7 @@ import typer
 
 from trueup import __version__, compare_command, evaluate_command, judge_command
 from trueup.errors import SettingsError, TrueupError
+from trueup.export import command as export_command
 
 if TYPE_CHECKING:
     from trueup.aligned import Aligned
@@ -243,6 +244,7 @@ def _job(path: Path | None, given: dict[str, Any]) -> Job:
 
 
 app.command()(judge_command.judge)
+app.command()(export_command.export)
 app.command()(evaluate_command.evaluate)
 app.command()(compare_command.compare)
 
