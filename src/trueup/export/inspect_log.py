@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,7 @@ async def _log(run: Finished, side: str, evaluation: Mapping[str, Any]) -> Any:
             task=f"{name} {side}",
             task_args={"run": name, "prompt": side},
             dataset=il.EvalDataset(
-                name=str(results["job"].get("data", "")),
+                name=_named(str(results["job"].get("data", ""))),
                 samples=len(samples),
                 sample_ids=[sample.id for sample in samples],
             ),
@@ -201,6 +202,11 @@ def _usage(usage: Mapping[str, int]) -> Any:
         total_tokens=usage["tokens_in"] + usage["tokens_out"],
         input_tokens_cache_read=usage["cached"],
     )
+
+
+def _named(data: str) -> str:
+    """Where the queries came from, without the folders of a machine."""
+    return data if data.startswith("hub:") else re.split(r"[/\\]", data)[-1]
 
 
 def _time(moment: Any) -> str:
