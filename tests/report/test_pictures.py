@@ -73,6 +73,13 @@ def test_the_numbers_are_those_of_the_replies() -> None:
     }
 
 
+def test_a_difference_that_nobody_would_see_is_a_tie() -> None:
+    before = Evaluation("m", (judged(0, "", None, "answered", Tone=3.0),))
+    after = Evaluation("m", (judged(0, "", None, "answered", Tone=3.04),))
+    (row, _) = pictured(Comparison(before, after))["wins"]
+    assert (row["wins"], row["ties"], row["rate"]["value"]) == (0, 1, 0.5)
+
+
 def test_what_failed_is_in_no_cell_and_no_tie() -> None:
     comparison = a_comparison()
     lost = Judged(0, comparison.before.results[0].query, None, Verdict(failed="no reply"))

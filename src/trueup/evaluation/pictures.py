@@ -29,6 +29,8 @@ from trueup.evaluation.statistics import (
 
 Pair = tuple[Judged, Judged]
 NAMES = ("base", "aligned")
+MARGIN = 0.05
+"""Scores that are no further apart are a tie: code gives fractions that no reader would see."""
 
 
 def pictured(comparison: Comparison, names: Sequence[str] = NAMES) -> dict[str, Any]:
@@ -59,9 +61,9 @@ def wins(comparison: Comparison) -> list[dict[str, Any]]:
     rows = []
     for measure in _scored(comparison):
         before, after = _values(measure, comparison.pairs)
-        found = wins_ties_losses(before, after)
+        found = wins_ties_losses(before, after, MARGIN)
         shares = [
-            None if one is None or other is None else (other > one) + (other == one) / 2
+            None if one is None or other is None else _won(other - one)
             for one, other in zip(before, after, strict=True)
         ]
         rate = mean_interval(shares, bounds=SHARE)
@@ -75,6 +77,10 @@ def wins(comparison: Comparison) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def _won(change: float) -> float:
+    return 0.5 if abs(change) <= MARGIN else float(change > 0)
 
 
 def safety(name: str, results: Iterable[Judged]) -> dict[str, Any]:
