@@ -61,8 +61,8 @@ def finished(folder: str | os.PathLike[str]) -> Finished:
     about = read_run(path)
     if about.method and about.method not in METHODS:
         raise DataError(
-            f"{path} holds a run of {about.method!r}, and only runs of `trueup align` are exported: "
-            "give the folder of one (`trueup runs` lists the runs there are)."
+            f"{path} holds a run of {about.method!r}, and only runs of `trueup align` are "
+            "exported: give the folder of one (`trueup runs` lists the runs there are)."
         )
     outcome = load(path)
     results = storable(outcome.results)
