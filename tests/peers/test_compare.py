@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import random
 import sys
+from argparse import Namespace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / "benchmarks" / "peers"))
 
+import scenes
 import summary
 from cells import EMBEDDED, Cell, Key, read, write
-from compare import Study, missing
+from compare import Study, embedded, missing
 from gateway import Gateway
 from methods import METHODS, PYTHON, Worker
-from scenes import balanced, successes, world_scene
+from scenes import EmbeddedScene, balanced, successes, world_scene
 
-from trueup import Query
+from trueup import Query, Request, Scripted
 
 BUDGET = 24
 
@@ -115,3 +118,41 @@ async def test_a_peer_searches_through_the_gateway_within_the_budget(method: str
     assert "failed" not in made.note
     assert made.judge_calls >= made.policy_calls / 2
     assert made.value != pytest.approx(plain, abs=1e-4) or made.demonstrations == 0
+
+
+class Loose:
+    """Stands in for the embedded model: it declines where it was shown how to, and else chats."""
+
+    def __init__(self) -> None:
+        def said(request: Request) -> str:
+            shown = any("can't help" in turn.content for turn in request.prompt)  # type: ignore[union-attr]
+            asked = request.prompt[-1].content.lower()  # type: ignore[union-attr]
+            return "I'm sorry, but I can't help with that." if shown else f"About {asked} I know."
+
+        self.model = Scripted(said, "loose")
+        self.calls = SimpleNamespace(close=lambda: None)
+
+
+async def test_the_embedded_part_goes_on_where_it_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    try:
+        queries = EmbeddedScene.held_out_queries()
+    except SystemExit:
+        pytest.skip("the public data is not there")
+    monkeypatch.setattr(scenes.study, "Policy", Loose)
+    path = tmp_path / "peers.json"
+    given = Namespace(
+        budget=24, results=path, smoke=False, seeds=1, methods=["plain", "random"], again=[]
+    )
+    await embedded(given)
+    first = read(path)
+    assert set(first) == {Key(EMBEDDED, "plain", 0, 0), Key(EMBEDDED, "random", 24, 0)}
+    assert all(len(one.letters) == len(queries) for one in first.values())
+    assert first[Key(EMBEDDED, "random", 24, 0)].policy_calls == 24
+    capsys.readouterr()
+    await embedded(Namespace(**(vars(given) | {"methods": ["plain", "random", "urial"]})))
+    assert capsys.readouterr().out.startswith("urial 0: ")
+    assert {key: read(path)[key] for key in first} == first
+    gap = summary.on_embedded(read(path), "random", 24)
+    assert gap == (None, None)  # ours is not there
