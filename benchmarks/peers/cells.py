@@ -50,7 +50,7 @@ class Cell:
     letters: str = ""
     """One for each held-out query, on the embedded model."""
     instruction: str | None = None
-    """In worlds only of seed 0."""
+    """In worlds only of the first seed."""
     note: str = ""
 
 

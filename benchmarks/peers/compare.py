@@ -42,6 +42,8 @@ TOKENS_PER_CALL = 600
 DELAY = 0.005
 """Seconds that every paid call takes at least, so that calls made at once can be told."""
 BUDGETS = (50, 100, 300)
+FIRST = 1000
+"""Seed of the first instance of a world: lower ones were looked at while methods were made."""
 EVERY = 30
 """Seconds between two writings of the results."""
 
@@ -85,7 +87,7 @@ class Study:
             over=spent.refused,
             demonstrations=prompt.retrieval.k,
             letters=outcome.letters,
-            instruction=prompt.instruction if key.place == EMBEDDED or key.seed == 0 else None,
+            instruction=prompt.instruction if key.place == EMBEDDED or key.seed == FIRST else None,
             note=note,
         )
         return cell
@@ -147,7 +149,7 @@ async def worlds(given: argparse.Namespace) -> None:
         study.forget(given.again, worlds=True)
         waiting = [
             key
-            for seed in range(given.seeds)
+            for seed in range(FIRST, FIRST + given.seeds)
             for kind in given.worlds
             for key in missing(study.cells, kind, given.methods, given.budgets, seed)
         ]

@@ -31,7 +31,7 @@ from worlds.world import World  # noqa: E402
 
 from trueup.evaluation.evaluate import evaluate  # noqa: E402
 from trueup.job import Job  # noqa: E402
-from trueup.judges.checks import outcome  # noqa: E402
+from trueup.judges.checks import outcome, refused  # noqa: E402
 from trueup.judges.judge import Judge  # noqa: E402
 from trueup.models.model import Model  # noqa: E402
 from trueup.models.scripted import Scripted  # noqa: E402
@@ -210,7 +210,10 @@ def world_scene(kind: str, seed: int, budget: int) -> Scene:
         score=by_reward,
         search=tuple(Query(text) for text in world.search),
         validation=tuple(Query(text) for text in world.validation),
-        pool=tuple(Demonstration(query, reply) for query, reply in world.pool),
+        pool=tuple(
+            Demonstration(query, reply, shows_answer=not refused(reply))
+            for query, reply in world.pool
+        ),
         lines=lines,
         start=Prompt(world.start),
         settings=at_budget(Settings(seed=seed, reply=Sampling(max_tokens=256)), budget),
