@@ -9,6 +9,7 @@ All ask the policy through the run, so all are counted and limited alike.
     random         random prompts of the same material, the best on a minibatch kept
     published      published DRPO (arXiv 2411.08733), stopped when the budget is spent
     ours           what `trueup align` does by default
+    paired         `drpo` with our settings: whole prompts compared in pairs
     gepa, miprov2, copro            each tool with what it brings
     gepa+pool, miprov2+pool, copro+pool    each given our lines and demonstrations too
 """
@@ -28,8 +29,8 @@ from scenes import Scene, alternating, task
 
 from trueup.loop import rounds
 from trueup.models.endpoint import Endpoint
+from trueup.prompt import METHODS as SEARCHES
 from trueup.prompt.candidates import balanced
-from trueup.prompt.drpo import Drpo
 from trueup.prompt.prompt import Prompt, Prompted
 from trueup.prompt.retrieval import Retrieval
 from trueup.prompt.settings import Settings
@@ -136,18 +137,30 @@ async def published(scene: Scene, run: Run, worker: Worker, budget: int, seed: i
     # Stage two starts with two retrieved demonstrations, the nearest first.
     shown = Retrieval(2, order="nearest first")
     start = replace(scene.start, demonstrations=scene.pool, retrieval=shown)
-    return await _drpo(scene, run, settings, start, writes=True)
+    return await _searched(scene, run, settings, start, writes=True)
 
 
 async def ours(scene: Scene, run: Run, worker: Worker, budget: int, seed: int) -> Found:
-    return await _drpo(scene, run, scene.settings, scene.start, writes=scene.writes)
+    name = "composed" if scene.writes and "composed" in SEARCHES else "drpo"
+    start = scene.start
+    return await _searched(scene, run, scene.settings, start, writes=scene.writes, name=name)
 
 
-async def _drpo(
-    scene: Scene, run: Run, settings: Settings, start: Prompt, *, writes: bool
+async def paired(scene: Scene, run: Run, worker: Worker, budget: int, seed: int) -> Found:
+    return await _searched(scene, run, scene.settings, scene.start, writes=scene.writes)
+
+
+async def _searched(
+    scene: Scene,
+    run: Run,
+    settings: Settings,
+    start: Prompt,
+    *,
+    writes: bool,
+    name: str = "drpo",
 ) -> Found:
     policy, writer = endpoint(run, "policy"), endpoint(run, "writer")
-    method = Drpo(
+    method: Any = SEARCHES[name](
         policy=policy,
         judge=run.judge,
         search=scene.search,
@@ -197,6 +210,7 @@ METHODS: dict[str, Method] = {
     "random": drawn,
     "published": published,
     "ours": ours,
+    "paired": paired,
     **{
         tool + suffix: peer(tool, material)
         for tool in ("gepa", "miprov2", "copro")

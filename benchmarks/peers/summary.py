@@ -24,7 +24,7 @@ from trueup.evaluation.statistics import Interval, mean_interval, paired_differe
 ROOT = Path(__file__).resolve().parents[2]
 OURS = "ours"
 PEERS = ("gepa", "gepa+pool", "miprov2", "miprov2+pool", "copro", "copro+pool")
-OTHERS = ("plain", "urial", "random", "published", *PEERS)
+OTHERS = ("plain", "urial", "random", "published", "paired", *PEERS)
 AGAINST = ("published", "gepa", "gepa+pool", "miprov2", "miprov2+pool")
 """Whom the project's goals name."""
 SHOWN = {
@@ -33,6 +33,7 @@ SHOWN = {
     "random": "random selection",
     "published": "published DRPO",
     "ours": "**trueup, default**",
+    "paired": "trueup, `drpo`",
     "gepa": "GEPA",
     "gepa+pool": "GEPA, our pool",
     "miprov2": "MIPROv2",
@@ -114,7 +115,7 @@ def targets(cells: Cells) -> list[dict[str, Any]]:
                 }
             )
     budget = max((key.budget for key in cells if key.place == EMBEDDED), default=0)
-    for method in OTHERS if budget else ():
+    for method in measured(cells) if budget else ():
         queries, seeds = on_embedded(cells, method, budget)
         rows.append(
             {
@@ -179,7 +180,7 @@ def worlds_table(cells: Cells) -> str:
     columns = budgets(cells)
     head = ["method", *(f"{b} calls" for b in columns), *(f"ours minus it, {b}" for b in columns)]
     rows = []
-    for method in (OURS, *OTHERS):
+    for method in measured(cells):
         values = [
             mean([mean([c.value for c in of(cells, p, method, b).values()]) for p in places(cells)])
             for b in columns
@@ -193,7 +194,7 @@ def each_world_table(cells: Cells) -> str:
     """At the largest budget, world by world."""
     budget, kinds = max(budgets(cells)), places(cells)
     rows = []
-    for method in (OURS, *OTHERS):
+    for method in measured(cells):
         row = [SHOWN[method]]
         for place in kinds:
             value = mean([cell.value for cell in of(cells, place, method, budget).values()])
@@ -208,7 +209,7 @@ def spent_table(cells: Cells) -> str:
     """What each method took at the largest budget, the mean over worlds and seeds."""
     budget = max(budgets(cells))
     rows = []
-    for method in (OURS, "random", "published", *PEERS):
+    for method in measured(cells):
         found = [c for p in places(cells) for c in of(cells, p, method, budget).values()]
         if not found:
             continue
@@ -225,7 +226,7 @@ def embedded_table(cells: Cells) -> str:
     if not budget:
         return "Not measured yet: `python benchmarks/peers/compare.py embedded` takes hours."
     rows = []
-    for method in (OURS, *OTHERS):
+    for method in measured(cells):
         found = list(of(cells, EMBEDDED, method, budget).values())
         if not found:
             continue
@@ -249,7 +250,7 @@ def short_table(cells: Cells) -> str:
     largest = max(budgets(cells), default=0)
     alone = max((key.budget for key in cells if key.place == EMBEDDED), default=0)
     rows = []
-    for method in (OURS, *OTHERS):
+    for method in measured(cells):
         values = [mean([c.value for c in of(cells, p, method, largest).values()])
                   for p in places(cells)]  # fmt: skip
         found = [cell.value for cell in of(cells, EMBEDDED, method, alone).values()]
@@ -265,6 +266,12 @@ def short_table(cells: Cells) -> str:
         )
     head = ["method", "worlds, 1 to 5", "ours minus it", "embedded, balanced safety"]
     return table([*head, "ours minus it"], rows)
+
+
+def measured(cells: Cells) -> list[str]:
+    """The methods that there is anything of, ours first."""
+    there = {key.method for key in cells}
+    return [method for method in (OURS, *OTHERS) if method in there]
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
