@@ -66,10 +66,25 @@ def test_a_gap_is_paired_by_seed_and_worlds_weigh_the_same() -> None:
             cells[Key(place, "gepa", 50, seed)] = cell(base)
     found = summary.over_worlds(cells, "gepa", 50)
     assert found is not None and found.value == pytest.approx(0.4, abs=0.02) and found.low > 0.3
-    told = {row["name"]: row["met"] for row in summary.targets(cells)}
-    assert told["worlds, 50 calls: ours minus gepa"] is True
-    assert told["worlds, 50 calls: significantly behind gepa in"] is True
-    assert told["worlds, 50 calls: ours minus miprov2"] is False  # not measured is not met
+    told = {row["name"]: (row["value"], row["met"]) for row in summary.targets(cells)}
+    low = round(found.low, 4)
+    assert told["worlds, ours minus gepa: lower end, the least at 50 calls"] == (low, True)
+    assert told["worlds and budgets where ours is significantly behind gepa"] == ([], True)
+    # What was not measured is not met.
+    assert told["worlds, ours minus miprov2: lower end, the least at 50 calls"] == (None, False)
+    assert told["worlds and budgets where ours is significantly behind miprov2"] == (None, False)
+
+
+def test_a_world_where_ours_is_behind_is_named() -> None:
+    cells = {
+        Key(place, method, 50, seed): cell(3.0 + seed / 10 + (method == ahead) * (1 + seed / 20))
+        for place, ahead in (("easy", "ours"), ("misled", "gepa"))
+        for method in ("ours", "gepa")
+        for seed in range(8)
+    }
+    told = {row["name"]: (row["value"], row["met"]) for row in summary.targets(cells)}
+    behind = told["worlds and budgets where ours is significantly behind gepa"]
+    assert behind == (["misled at 50"], False)
 
 
 def test_tables_go_between_their_markers(tmp_path: Path) -> None:
