@@ -160,7 +160,8 @@ def signed(found: Interval | None) -> str:
 def worlds_table(cells: Cells) -> str:
     """Mean true quality by method and budget, and ours minus theirs."""
     columns = budgets(cells)
-    head = ["method", *(f"{b} calls" for b in columns), *(f"ours minus it, {b}" for b in columns)]
+    head = ["method", "instances", *(f"{b} calls" for b in columns)]
+    head += [f"ours minus it, {b}" for b in columns]
     rows = []
     for method in measured(cells):
         values = [
@@ -168,7 +169,10 @@ def worlds_table(cells: Cells) -> str:
             for b in columns
         ]
         against = ["" if method == OURS else signed(over_worlds(cells, method, b)) for b in columns]
-        rows.append([SHOWN[method], *(shown(value) for value in values), *against])
+        every = [len(of(cells, place, method, b)) for place in places(cells) for b in columns]
+        least, most = min(every) * len(places(cells)), max(every) * len(places(cells))
+        seen = str(most) if least == most else f"{least} to {most}"
+        rows.append([SHOWN[method], seen, *(shown(value) for value in values), *against])
     return table(head, rows)
 
 

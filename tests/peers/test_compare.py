@@ -99,8 +99,8 @@ def test_tables_go_between_their_markers(tmp_path: Path) -> None:
     page.write_text("before\n<!-- peers: worlds -->\nold\n<!-- /peers -->\nafter\n")
     summary.tables_into_pages(cells, [page])
     text = page.read_text()
-    assert text.startswith("before\n<!-- peers: worlds -->\n\n| method | 50 calls |")
-    assert "| **trueup, default** | 4.10 |  |" in text and "old" not in text
+    assert text.startswith("before\n<!-- peers: worlds -->\n\n| method | instances | 50 calls |")
+    assert "| **trueup, default** | 3 | 4.10 |  |" in text and "old" not in text
     assert text.endswith("<!-- /peers -->\nafter\n")
     summary.tables_into_pages(cells, [page])
     assert page.read_text() == text
