@@ -30,6 +30,7 @@ from scenes import Scene, alternating, task
 from trueup.loop import rounds
 from trueup.models.endpoint import Endpoint
 from trueup.prompt import METHODS as SEARCHES
+from trueup.prompt.baselines import baseline
 from trueup.prompt.candidates import balanced
 from trueup.prompt.prompt import Prompt, Prompted
 from trueup.prompt.retrieval import Retrieval
@@ -41,10 +42,6 @@ PYTHON = HERE / ".venv" / "bin" / "python"
 IN_FLIGHT = 64
 LEVEL_CALLS = 6
 """Of published DRPO: a beam of two, three proposals each."""
-URIAL = """You help whoever writes to you. You answer plainly, kindly and with care for the facts,
-you say why, and you say so where you are not sure. You do not help with what would harm anybody:
-then you decline in a sentence and offer something better."""
-
 Found = tuple[Prompt, str]
 Method = Callable[..., Awaitable[Found]]
 
@@ -93,11 +90,14 @@ async def plain(scene: Scene, run: Run, worker: Worker, budget: int, seed: int) 
 
 
 async def urial(scene: Scene, run: Run, worker: Worker, budget: int, seed: int) -> Found:
+    usual = baseline("urial")
+    if scene.labelled:
+        return usual, ""
+    # In a world only its own demonstrations show anything: two answers, and a refusal if it has any.
     answers = [one for one in scene.pool if one.shows_answer]
     refusals = [one for one in scene.pool if not one.shows_answer]
-    shown = [*answers[:2], *(refusals or answers[2:])[:1]]
-    instruction = " ".join(URIAL.split())
-    return Prompt(instruction, tuple(shown), Retrieval(len(shown), by="fixed")), ""
+    shown = (*answers[:2], *(refusals or answers[2:])[:1])
+    return replace(usual, demonstrations=shown, retrieval=Retrieval(3, by="fixed")), ""
 
 
 async def drawn(scene: Scene, run: Run, worker: Worker, budget: int, seed: int) -> Found:
