@@ -93,7 +93,7 @@ async def urial(scene: Scene, run: Run, worker: Worker, budget: int, seed: int) 
     usual = baseline("urial")
     if scene.labelled:
         return usual, ""
-    # In a world only its own demonstrations show anything: two answers, and a refusal if it has any.
+    # In a world only its own demonstrations show anything: two answers, a refusal if it has any.
     answers = [one for one in scene.pool if one.shows_answer]
     refusals = [one for one in scene.pool if not one.shows_answer]
     shown = (*answers[:2], *(refusals or answers[2:])[:1])
