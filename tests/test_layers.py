@@ -22,7 +22,8 @@ LEVELS = [
     {"estimate", "searching", "subjects"},
     {"alignment", "judging", "evaluate_job", "contenders", "trials"},
     {"screen", "judge_command", "evaluating", "comparing", "export"},
-    {"evaluate_command", "compare_command"},
+    {"evaluate_command", "compare_command", "transferring", "trimming"},
+    {"transfer_command"},
     {"cli"},
     {"__main__"},
 ]
@@ -42,7 +43,14 @@ FENCES = {
     "json_repair": {"judges/ask", "models/shape"},
     "jinja2": {"report/markdown"},
     "tomli_w": {"aligned", "job"},
-    "typer": {"cli", "judge_command", "evaluate_command", "compare_command", "export/command"},
+    "typer": {
+        "cli",
+        "judge_command",
+        "evaluate_command",
+        "compare_command",
+        "transfer_command",
+        "export/command",
+    },
     "rich": {"screen", "judge_command", "evaluate_command", "compare_command"},
 }
 LEVEL = {room: number for number, rooms in enumerate(LEVELS) for room in rooms}

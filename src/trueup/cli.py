@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from trueup import __version__, compare_command, evaluate_command, judge_command
+from trueup import __version__, compare_command, evaluate_command, judge_command, transfer_command
 from trueup.errors import SettingsError, TrueupError
 from trueup.export import command as export_command
 
@@ -247,6 +247,8 @@ app.command()(judge_command.judge)
 app.command()(export_command.export)
 app.command()(evaluate_command.evaluate)
 app.command()(compare_command.compare)
+app.command()(transfer_command.transfer)
+app.command()(transfer_command.trim)
 
 
 @app.command()
@@ -283,6 +285,9 @@ def show(run: Run) -> None:
         return
     if record.method == "compare":
         compare_command.show_run(run)
+        return
+    if record.method in ("transfer", "trim"):
+        transfer_command.show_run(run, record.method)
         return
     rounds = read_rounds(run)
     if rounds:

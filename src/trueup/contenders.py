@@ -94,7 +94,7 @@ def _entered(name: str, plan: Plan, job: Job) -> Contender:
     if name in BASELINES:
         return Contender(name, BASELINES[name], policy, baseline(name, plan.job.format))
     if name == "published":
-        return Contender(name, SEARCHES[name], policy, None, name, _published(plan, job))
+        return Contender(name, SEARCHES[name], policy, None, "published", _published(plan, job))
     if name in ("ours", "random"):
         return Contender(name, SEARCHES[name], policy, None, name, plan)  # type: ignore[arg-type]
     subject = Subject.of(name)

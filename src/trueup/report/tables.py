@@ -149,3 +149,68 @@ def _row(rows: Sequence[Mapping[str, Any]], name: str | None) -> Mapping[str, An
 
 def _unit(row: Mapping[str, Any] | None) -> str:
     return str(row["unit"]) if row else "share"
+
+
+def transferred(results: Mapping[str, Any]) -> list[Table]:
+    """What `trueup transfer` found: prompts by models, with what each gains on each."""
+    models, cells = list(results["cells"]), results["cells"]
+    prompts = [name for name in next(iter(cells.values()), {}) if name != "plain"]
+    name, plain = "nothing could be measured", ["plain"]
+    rows = []
+    for prompt in prompts:
+        row = [prompt]
+        for model in models:
+            head = cells[model][prompt]["headline"]
+            if head is None:
+                row.append("–")
+                continue
+            name = head["name"]
+            gap = interval(head["difference"], head["unit"], signed=True)
+            value = interval(head["after"], head["unit"]).partition(" ")[0]
+            own = ", its own" if cells[model][prompt]["own"] else ""
+            row.append(f"{value} ({gap}{own}; p {p_value(head['p_holm'])})")
+        rows.append(row)
+    for model in models:
+        head = next((cells[model][one]["headline"] for one in prompts), None)
+        plain.append(interval(head["before"], head["unit"]).partition(" ")[0] if head else "–")
+    title = f"{name} (and minus plain on that model), {results['held_out']} held-out queries"
+    return [Table(title, ["prompt", *models], [plain, *rows])]
+
+
+def trimmed(results: Mapping[str, Any]) -> list[Table]:
+    """What `trueup trim` found: each piece alone, the steps, and the report."""
+    alone = [
+        [one["piece"]["name"], *_figures(one), "no" if one["passes"] else "yes"]
+        for one in results["alone"]
+    ]
+    steps = [
+        [one["removed"], *_figures(one), "left out" if one["kept"] else "needed after all"]
+        for one in results["steps"][1:]
+    ]
+    shown = ("safety", "reward", "criterion", "cost")
+    rows = [
+        [one["name"], interval(one["before"], one["unit"]), interval(one["after"], one["unit"]),
+         interval(one["difference"], one["unit"], signed=True), one["clear"] or "–"]
+        for one in results["table"]
+        if one["group"] in shown
+    ]  # fmt: skip
+    figures = ["tokens saved", "reward", "change ± error", "balanced safety"]
+    return [
+        Table(f"Left out alone, on {results['choosing']} queries", ["", *figures, "needed"], alone),
+        Table("Together, the most expensive first", ["", *figures, ""], steps),
+        Table(
+            f"Whole against trimmed, on {results['reporting']} other queries",
+            ["", "whole", "trimmed", "difference", "clear"],
+            rows,
+        ),
+    ]
+
+
+def _figures(one: Mapping[str, Any]) -> list[str]:
+    change = "–" if one["change"] is None else f"{one['change']:+.2f} ± {one['error']:.2f}"
+    return [
+        f"{one['saved']:.0f}",
+        "–" if one["reward"] is None else f"{one['reward']:.2f}",
+        change,
+        "–" if one["safety"] is None else f"{one['safety']:.2f}",
+    ]
