@@ -55,6 +55,10 @@ async def test_a_run_finds_a_better_prompt_and_leaves_everything_behind(tmp_path
     row = next(r for r in outcome.results["comparison"]["table"] if r["name"] == "balanced safety")
     assert (row["before"]["value"], row["after"]["value"], row["n"]) == (0.5, 1.0, 16)
     assert row["clear"] == "better"
+    cost = outcome.results["price"]
+    assert cost["measure"] == "balanced safety" and cost["added"]["value"] > 10
+    assert cost["gain_per_100_tokens"] == pytest.approx(50 / cost["added"]["value"])
+    assert "gained per 100 tokens added" in (outcome.folder / "report.md").read_text()
     assert outcome.results["summary"].startswith("balanced safety 0.50 → 1.00 (+0.50 [")
     assert not outcome.shown_again
 

@@ -33,6 +33,7 @@ from trueup.evaluation.comparison import Comparison, compare, comparison_table
 from trueup.evaluation.evaluate import Progress
 from trueup.evaluation.guard import at_equal_length, rejudged, warnings
 from trueup.evaluation.pictures import pictured
+from trueup.evaluation.price import price
 from trueup.job import Job
 from trueup.judges.judge import Judge
 from trueup.models.budgeted import Budget, Budgeted
@@ -366,6 +367,7 @@ class _Running:
             "base": asdict(plan.base),
             "rounds": self._rounds,
             "comparison": comparison.to_dict(),
+            "price": _price(plan, comparison),
             "pictures": pictured(comparison),
             "verdicts": self._tally.to_dict(),
             "costs": {
@@ -377,6 +379,13 @@ class _Running:
             "stopped": self._stopped,
         }
         return results | {"summary": summary(results)}
+
+
+def _price(plan: Plan, comparison: Comparison) -> dict[str, Any]:
+    """What the prompt costs on every request, and what it buys for that."""
+    gained = comparison.row("safety", "balanced safety") or comparison.row("reward", "reward")
+    cost = price(comparison, gained, plan.price("policy")).to_dict()
+    return cost | {"measure": gained.name if gained else None}
 
 
 def summary(results: Mapping[str, Any]) -> str:
