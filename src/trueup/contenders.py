@@ -117,6 +117,7 @@ def _published(plan: Plan, job: Job) -> Plan:
     k = min(2, len(plan.pool)) if job.k is None else job.k
     same = {
         "published": True,
+        "method": "drpo",
         "judge": settled.judge,
         "judge_model": settled.judge_model,
         "max_tokens": settled.max_tokens,
