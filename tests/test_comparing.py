@@ -62,6 +62,12 @@ async def test_baselines_and_searches_are_measured_on_the_same_queries(tmp_path:
     page = (tmp_path / "compared" / "report.md").read_text()
     assert "| urial |" in page and "minus plain" in page and "gain per 100 tokens" in page
 
+    # What was found is not tried on what its search has seen.
+    found = str(tmp_path / "compared" / "ours.toml")
+    other = a_job(tmp_path, "plain", found, seed=7, out=str(tmp_path / "other"), held_out=44)
+    notes = ready(other, models={"policy": Scripted(naive)}).notes
+    assert any(f"the search of {found} has seen them" in note for note in notes)
+
     again = await compare(job, models={"policy": Scripted(naive)})
     assert again.shown_again and again.results == results
 

@@ -69,6 +69,11 @@ async def test_what_does_nothing_goes_and_what_makes_it_refuse_stays(tmp_path: P
     chosen = {one["query"]["text"] for one in results["before"]["results"]}
     assert len(chosen) == results["reporting"] == 12
 
+    # Without a floor the standard error alone keeps it.
+    free = a_job(tmp_path, out=str(tmp_path / "free"))
+    other = await trim(TrimJob(run, free, 0.0), models={"policy": Scripted(naive)})
+    assert Aligned.load(other.folder).prompt == trimmed.prompt
+
     again = await trim(TrimJob(run, a_job(tmp_path)), models={"policy": Scripted(naive)})
     assert again.shown_again and again.results == results
 

@@ -173,7 +173,8 @@ def job_of(path: Path | None, names: Iterable[str], given: Mapping[str, Any]) ->
     """The settings: as given, else as in the job file, else as in the first run named."""
     from trueup.job import FILE, Job
 
-    runs = (Path(name).expanduser() for name in names)
+    named = [Path(name).expanduser() for name in names]
+    runs = (one.parent if one.is_file() else one for one in named)
     path = path or next((one for one in runs if (one / FILE).is_file()), None)
     kept: dict[str, Any] = {}
     if path is not None:

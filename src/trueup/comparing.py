@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from trueup import job as job_file
 from trueup.aligned import Aligned
 from trueup.contenders import Contender, enter, fair
 from trueup.errors import SettingsError, StoreError
@@ -164,6 +165,8 @@ async def run(ready: Ready, on_event: OnEvent = lambda event: None) -> CompareOu
         await plan.check()
         with RunFolder(folder_path, method="compare") as folder, Calls(folder.calls) as calls:
             folder.write_text(SETTINGS, json.dumps(ready.settings, indent=1) + "\n")
+            # So that what was found can be tried elsewhere on nothing that its search has seen.
+            folder.write_text(job_file.FILE, plan.job.model_copy(update={"out": None}).toml())
             trials = Trials(plan, calls, budget, ready.opened, on_event)
             for one in ready.entered:
                 model = trials.model(one.model_name)
