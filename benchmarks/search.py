@@ -288,7 +288,8 @@ def against_published(
 
 
 def targets(results: dict[str, Any]) -> list[dict[str, Any]]:
-    found = []
+    seeds = len(results["seeds"])
+    found = [target("seeds a world", "20 or more", seeds, seeds >= 20)]
     for name, rows in results["against_published"].items():
         for kind, (mean, low, high) in rows.items():
             goal = "0 or more (mean, then its 95% interval)"
@@ -297,7 +298,8 @@ def targets(results: dict[str, Any]) -> list[dict[str, Any]]:
     rows = results["against_published"]["ours"]["all"]
     found.append(target("the same over all worlds, above 0", "> 0", rows, rows[1] > 0))
     others = ["random", "published DRPO", *results["added"]]
-    for other in others:
+    measured = {name for methods in results["worlds"].values() for name in methods}
+    for other in (name for name in others if name in measured):
         behind = [
             f"{kind} at {budget}"
             for kind, methods in results["worlds"].items()
