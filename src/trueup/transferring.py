@@ -190,5 +190,7 @@ async def _filled(ready: Ready, trials: Trials, on_event: OnEvent) -> dict[str, 
         "notes": list(ready.notes),
         "cells": cells,
         "stopped": stopped[0] if stopped else None,
-        "summary": f"{clear} of {away} prompts clearly better than plain on a model not their own",
+        "summary": f"{clear} of {away} prompts clearly better than plain on a model not their own"
+        if away
+        else "no prompt was tried on a model not its own: name others with --to",
     }

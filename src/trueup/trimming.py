@@ -259,7 +259,7 @@ class _Trimming:
         if head and head.row.before and head.row.after and head.row.difference and cost.added:
             gap = head.row.difference
             summary = (
-                f"{-cost.added.value:.0f} fewer tokens a request; {head.row.name} "
+                f"{max(0.0, -cost.added.value):.0f} fewer tokens a request; {head.row.name} "
                 f"{head.row.before.value:.2f} → {head.row.after.value:.2f} ({gap.value:+.2f} "
                 f"[{gap.low:+.2f}, {gap.high:+.2f}], {head.row.n} other held-out queries)"
             )
