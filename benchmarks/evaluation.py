@@ -30,6 +30,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,7 @@ SAMPLES = {
     "imdb": (20, 40),
 }
 """Queries, and tokens of a reply at most."""
+SHARES = (0.4, 1.0)
 CAPABILITIES = ("gsm8k", "truthfulqa", "truthfulqa_mc")
 SIZES = (1_000, 10_000, 100_000)
 FLAT = 1.15
@@ -74,8 +76,8 @@ async def aligned() -> Path:
     return folder
 
 
-async def evaluated(name: str, run: Path) -> dict[str, Any]:
-    """One benchmark's results."""
+async def evaluated(name: str, run: Path, share: float) -> dict[str, Any]:
+    """One benchmark's results, on a share of its sample."""
     from trueup.evaluate_job import EvaluateJob
     from trueup.evaluating import evaluate
 
@@ -85,7 +87,7 @@ async def evaluated(name: str, run: Path) -> dict[str, Any]:
         benchmarks=(f"{name}@{SHARED}",),
         against="plain",
         judge="checks",
-        n=n,
+        n=round(share * n),
         max_tokens=tokens,
         # Given answers to one query are asked one after another: few queries at a time, and the
         # server finds each query's beginning where it left it.
@@ -175,8 +177,9 @@ def targets(results: dict[str, Any]) -> list[dict[str, Any]]:
     measured = results.get("benchmarks") or {}
     if measured:
         found.append(target(
-            "benchmarks measured before and after", f"{len(SAMPLES)}", len(measured),
-            set(measured) == set(SAMPLES),
+            "benchmarks measured before and after, whole samples", f"{len(SAMPLES)}",
+            sum((measured.get(name) or {}).get("n") == n for name, (n, _) in SAMPLES.items()),
+            all((measured.get(name) or {}).get("n") == n for name, (n, _) in SAMPLES.items()),
         ))  # fmt: skip
     for name in CAPABILITIES:
         row = (measured.get(name) or {}).get("headline")
@@ -228,6 +231,9 @@ def table(results: dict[str, Any]) -> str:
         "queries at which a difference like this one would be found four times in five. Made by "
         "`python benchmarks/evaluation.py`."
     )
+    short = [name for name, one in done.items() if one["n"] < results["samples"][name]["n"]]
+    if short:
+        told += f" Only a part of its sample so far: {', '.join(short)}."
     if missing:
         told += f" Still to be measured: {', '.join(missing)}."
     return told + "\n\n" + "\n".join(lines)
@@ -267,17 +273,17 @@ def write(**measured: Any) -> None:
 
 
 async def measure(names: list[str]) -> None:
-    """Benchmark after benchmark, each written when it is done."""
+    """Benchmark after benchmark, each written when it is done: first on parts of the samples, so
+    that a run which is stopped has something of each, then on what is left."""
     run = await aligned()
-    for name in names:
+    for share, name in product(SHARES, names):
         began = time.monotonic()
-        found = await evaluated(name, run)
+        found = await evaluated(name, run, share)
         took = round(time.monotonic() - began, 1)
         before = kept()
         measured = before.get("benchmarks", {}) | {name: found}
         seconds = before.get("seconds", {})
-        # Run again, everything is remembered: the longest time is the one it took.
-        seconds[name] = max(took, seconds.get(name, 0.0))
+        seconds[name] = round(took + seconds.get(name, 0.0), 1)
         write(
             benchmarks={one: measured[one] for one in SAMPLES if one in measured}, seconds=seconds
         )
