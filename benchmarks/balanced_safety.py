@@ -44,14 +44,14 @@ import numpy as np
 from trueup.data import bundled_demonstrations, leaks, read_queries
 from trueup.evaluation.evaluate import Judged, evaluate
 from trueup.evaluation.statistics import mean_interval, paired_difference
-from trueup.job import Job
+from trueup.jobs.job import Job
+from trueup.jobs.plan import Plan, prepare
 from trueup.judges.checks import repetition
 from trueup.judges.judge import Judge
 from trueup.loop import rounds
 from trueup.models.embedded import Embedded
 from trueup.models.model import Model
 from trueup.models.remembered import Remembered
-from trueup.plan import Plan, prepare
 from trueup.prompt.drpo import Drpo, Found
 from trueup.prompt.prompt import Prompt, Prompted
 from trueup.prompt.random_search import random_search

@@ -6,7 +6,7 @@
     python benchmarks/evaluation.py --table          # only the table in README.md, from the results
 
 The embedded model is aligned with a stated, small budget; then it is asked a stated sample of each
-benchmark under the plain prompt and under the prompt that was found, by `trueup.evaluating`. It is
+benchmark under the plain prompt and under the prompt that was found. It is
 at chance as a judge, so every figure is by code; where a benchmark wants a model to judge, the
 figure is the code's reward, 1 to 5: whole, and on topic. Samples are small because the machine is:
 what they cannot tell apart shows as an interval across zero, and `needed` says how many queries
@@ -78,8 +78,8 @@ async def aligned() -> Path:
 
 async def evaluated(name: str, run: Path, share: float) -> dict[str, Any]:
     """One benchmark's results, on a share of its sample."""
-    from trueup.evaluate_job import EvaluateJob
-    from trueup.evaluating import evaluate
+    from trueup.jobs.evaluate_job import EvaluateJob
+    from trueup.jobs.evaluating import evaluate
 
     n, tokens = SAMPLES[name]
     job = EvaluateJob(
@@ -122,8 +122,8 @@ def sentiment_agreement() -> dict[str, Any]:
 
 def memory(size: int) -> None:
     """Evaluates a scripted model on so many queries, and prints the peak of this process in MB."""
-    from trueup.evaluate_job import EvaluateJob
-    from trueup.evaluating import evaluate
+    from trueup.jobs.evaluate_job import EvaluateJob
+    from trueup.jobs.evaluating import evaluate
     from trueup.models.scripted import Scripted
     from trueup.types import Request
 

@@ -39,9 +39,9 @@ from typing import Any
 
 from trueup.errors import ModelRefused
 from trueup.evaluation.statistics import mean_interval, rate_interval
+from trueup.jobs.judging import JudgeJob, judge
 from trueup.judges.methods import METHODS
 from trueup.judges.standing import keep
-from trueup.judging import JudgeJob, judge
 from trueup.models.embedded import Embedded
 from trueup.models.model import Embeddings, Model
 from trueup.models.remembered import Remembered

@@ -26,9 +26,9 @@ sys.path.append(str(HERE))
 from engine import machine  # noqa: E402
 
 from trueup import Job, align  # noqa: E402
-from trueup.estimate import estimate  # noqa: E402
+from trueup.jobs.estimate import estimate  # noqa: E402
+from trueup.jobs.plan import prepare  # noqa: E402
 from trueup.models.embedded import Embedded  # noqa: E402
-from trueup.plan import prepare  # noqa: E402
 
 RESULTS = HERE / "results" / "whole_run.json"
 WITHIN = 0.25

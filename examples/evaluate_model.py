@@ -6,8 +6,8 @@ python examples/evaluate_model.py runs/align-1a2b3c4d my-queries.jsonl
 import asyncio
 import sys
 
-from trueup.evaluate_job import EvaluateJob
-from trueup.evaluating import evaluate
+from trueup.jobs.evaluate_job import EvaluateJob
+from trueup.jobs.evaluating import evaluate
 
 
 async def main(run: str, file: str) -> None:

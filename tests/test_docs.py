@@ -40,7 +40,9 @@ def test_both_pages_show_the_same_tree() -> None:
 
 def test_the_levels_are_those_that_are_tested() -> None:
     text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
-    rows = [set(re.findall(r"`(\w+)`", row)) for row in re.findall(r"^\| \d+ \| .*$", text, re.M)]
+    rows = [
+        set(re.findall(r"`([\w/]+)`", row)) for row in re.findall(r"^\| \d+ \| .*$", text, re.M)
+    ]
     assert rows == LEVELS[: len(rows)]
     assert [*LEVELS[len(rows) :]] == [{"__main__"}]
 

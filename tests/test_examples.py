@@ -43,9 +43,9 @@ def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(trueup, "Job", SmallJob)
-    monkeypatch.setattr("trueup.plan.open_model", opened)
+    monkeypatch.setattr("trueup.jobs.plan.open_model", opened)
     monkeypatch.setattr("trueup.aligned.open_model", opened)
-    monkeypatch.setattr("trueup.evaluate_job.open_model", opened)
+    monkeypatch.setattr("trueup.jobs.evaluate_job.open_model", opened)
     return tmp_path
 
 
@@ -77,7 +77,7 @@ def test_align_embedded_and_use_it(small: Path, capsys: pytest.CaptureFixture[st
 def test_your_own_judge(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
     asyncio.run(example("own_judge").main())
     assert "→" in capsys.readouterr().out
-    outcome = trueup.alignment.load(small / "runs" / "own-judge")
+    outcome = trueup.jobs.alignment.load(small / "runs" / "own-judge")
     assert outcome.results["judge"] == "your own judge, brief_and_kind."
 
 

@@ -30,12 +30,12 @@ from worlds.rules import KINDS  # noqa: E402
 from worlds.world import World  # noqa: E402
 
 from trueup.evaluation.evaluate import evaluate  # noqa: E402
-from trueup.job import Job  # noqa: E402
+from trueup.jobs.job import Job  # noqa: E402
+from trueup.jobs.plan import Plan, prepare  # noqa: E402
 from trueup.judges.checks import outcome, refused  # noqa: E402
 from trueup.judges.judge import Judge  # noqa: E402
 from trueup.models.model import Model  # noqa: E402
 from trueup.models.scripted import Scripted  # noqa: E402
-from trueup.plan import Plan, prepare  # noqa: E402
 from trueup.prompt.prompt import Prompt, Prompted  # noqa: E402
 from trueup.prompt.settings import Settings  # noqa: E402
 from trueup.types import (  # noqa: E402

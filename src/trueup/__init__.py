@@ -19,8 +19,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     # Said twice, because that is how a type checker is told that a name is offered.
     from trueup.aligned import Aligned as Aligned
-    from trueup.alignment import Outcome as Outcome
-    from trueup.alignment import align as align
     from trueup.data import read_demonstrations as read_demonstrations
     from trueup.data import read_queries as read_queries
     from trueup.data import split as split
@@ -37,7 +35,9 @@ if TYPE_CHECKING:
     from trueup.evaluation.comparison import compare as compare
     from trueup.evaluation.comparison import comparison_table as comparison_table
     from trueup.evaluation.evaluate import evaluate as evaluate
-    from trueup.job import Job as Job
+    from trueup.jobs.alignment import Outcome as Outcome
+    from trueup.jobs.alignment import align as align
+    from trueup.jobs.job import Job as Job
     from trueup.judges.checks import Format as Format
     from trueup.judges.checks import Language as Language
     from trueup.judges.checks import Length as Length
@@ -89,7 +89,7 @@ __version__ = "0.1.0"
 
 _WHERE = {
     "aligned": ["Aligned"],
-    "alignment": ["Outcome", "align"],
+    "jobs.alignment": ["Outcome", "align"],
     "data": ["read_demonstrations", "read_queries", "split", "write_jsonl"],
     "errors": [
         "BudgetSpent",
@@ -104,7 +104,7 @@ _WHERE = {
     ],
     "evaluation.comparison": ["compare", "comparison_table"],
     "evaluation.evaluate": ["evaluate"],
-    "job": ["Job"],
+    "jobs.job": ["Job"],
     "judges.checks": [
         "Format",
         "Language",

@@ -21,16 +21,16 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from trueup import __version__, compare_command, evaluate_command, judge_command, transfer_command
+from trueup import __version__
+from trueup.commands import compare, evaluate, export, judge, transfer
 from trueup.errors import SettingsError, TrueupError
-from trueup.export import command as export_command
 
 if TYPE_CHECKING:
     from trueup.aligned import Aligned
-    from trueup.job import Job
+    from trueup.commands.screen import Screen
+    from trueup.jobs.job import Job
+    from trueup.jobs.plan import Plan
     from trueup.models.model import Model
-    from trueup.plan import Plan
-    from trueup.screen import Screen
     from trueup.types import Message, Request
 
 T = TypeVar("T")
@@ -148,7 +148,7 @@ def align(
 
     The same command again goes on where it stopped, and pays nothing twice.
     """
-    from trueup.job import read_prices
+    from trueup.jobs.job import read_prices
 
     given = {
         "policy": policy,
@@ -182,8 +182,8 @@ def align(
         "prices": read_prices(price) if price else None,
         "out": out,
     }
-    from trueup.plan import prepare
-    from trueup.screen import Screen
+    from trueup.commands.screen import Screen
+    from trueup.jobs.plan import prepare
 
     screen = Screen()
     plan = prepare(_job(job, {name: value for name, value in given.items() if value is not None}))
@@ -195,7 +195,7 @@ def align(
 
 
 async def _align(plan: Plan, screen: Screen, yes: bool) -> None:
-    from trueup.alignment import finished, run
+    from trueup.jobs.alignment import finished, run
 
     if finished(plan) is None:
         screen.plan(plan)
@@ -227,7 +227,7 @@ def _kept(plan: Plan) -> str:
 
 
 def _job(path: Path | None, given: dict[str, Any]) -> Job:
-    from trueup.job import Job
+    from trueup.jobs.job import Job
 
     if path is None:
         return Job.of(given)
@@ -243,12 +243,12 @@ def _job(path: Path | None, given: dict[str, Any]) -> Job:
     return Job.of(kept | given)
 
 
-app.command()(judge_command.judge)
-app.command()(export_command.export)
-app.command()(evaluate_command.evaluate)
-app.command()(compare_command.compare)
-app.command()(transfer_command.transfer)
-app.command()(transfer_command.trim)
+app.command()(judge.judge)
+app.command()(export.export)
+app.command()(evaluate.evaluate)
+app.command()(compare.compare)
+app.command()(transfer.transfer)
+app.command()(transfer.trim)
 
 
 @app.command()
@@ -256,7 +256,7 @@ def runs(
     folder: Annotated[Path, typer.Argument(help="Where the runs are.")] = Path("runs"),
 ) -> None:
     """List the runs there are."""
-    from trueup.screen import Screen
+    from trueup.commands.screen import Screen
     from trueup.store.runs import list_runs
 
     found = list_runs(folder)
@@ -269,8 +269,8 @@ def runs(
 @app.command()
 def show(run: Run) -> None:
     """Show what a run found: figures, how the prompt came about, the prompt, what it cost."""
-    from trueup.alignment import load
-    from trueup.screen import Screen
+    from trueup.commands.screen import Screen
+    from trueup.jobs.alignment import load
     from trueup.store.runs import read_rounds, read_run
 
     screen = Screen()
@@ -278,16 +278,16 @@ def show(run: Run) -> None:
     screen.runs([record])
     screen.say()
     if record.method == "judge":
-        judge_command.show_run(run)
+        judge.show_run(run)
         return
     if record.method == "evaluate":
-        evaluate_command.show_run(run)
+        evaluate.show_run(run)
         return
     if record.method == "compare":
-        compare_command.show_run(run)
+        compare.show_run(run)
         return
     if record.method in ("transfer", "trim"):
-        transfer_command.show_run(run, record.method)
+        transfer.show_run(run, record.method)
         return
     rounds = read_rounds(run)
     if rounds:
@@ -331,7 +331,7 @@ def chat(
 async def _chat(name: str, once: str | None, max_tokens: int | None, base: bool) -> None:
     from dataclasses import replace
 
-    from trueup.screen import Screen
+    from trueup.commands.screen import Screen
     from trueup.types import Message
 
     screen = Screen()

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from trueup.aligned import Aligned
 from trueup.data import read_demonstrations, read_queries
 from trueup.errors import DataError, JudgeError, ModelError, SettingsError, TrueupError
-from trueup.job import Job
+from trueup.jobs.job import Job
 from trueup.judges import ask
 from trueup.judges.criteria import POOL, load_criteria
 from trueup.judges.dynamic import Dynamic

@@ -20,8 +20,8 @@ from types import ModuleType
 from typing import Any
 
 from trueup.aligned import Aligned
-from trueup.alignment import load
 from trueup.errors import DataError, SettingsError
+from trueup.jobs.alignment import load
 from trueup.prompt import METHODS
 from trueup.prompt.prompt import Prompt
 from trueup.prompt.retrieval import Retrieval

@@ -4,7 +4,7 @@
     trueup export runs/align-1a2b3c4d --to inspect && inspect view --log-dir ...
     trueup export runs/align-1a2b3c4d --to mlflow --tracking http://127.0.0.1:5000
 
-In the room of what it calls, as `cli` is long enough without it. A further kind of export is a
+A further kind of export is a
 module beside this one and an entry in `KINDS`.
 """
 

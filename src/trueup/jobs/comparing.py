@@ -20,25 +20,25 @@ from typing import Any
 
 from trueup import job as job_file
 from trueup.aligned import Aligned
-from trueup.contenders import Contender, enter, fair
 from trueup.errors import SettingsError, StoreError
-from trueup.estimate import Expected
 from trueup.evaluation.comparison import Comparison, evaluation_table
 from trueup.evaluation.evaluate import Evaluation, Progress
 from trueup.evaluation.price import price
 from trueup.evaluation.versus import Against, headline, versus
-from trueup.job import RUNS, Job
+from trueup.jobs.contenders import Contender, enter, fair
+from trueup.jobs.estimate import Expected
+from trueup.jobs.job import RUNS, Job
+from trueup.jobs.plan import Checkable, Plan, prepare
+from trueup.jobs.searching import Search, search
+from trueup.jobs.trials import Trials, closing, reported, reserve, searched
 from trueup.judges.judge import Judge
 from trueup.models.budgeted import Budget
 from trueup.models.model import Model
-from trueup.plan import Checkable, Plan, prepare
 from trueup.prompt.prompt import Prompt
 from trueup.prompt.random_search import random_search
 from trueup.report.tables import beside
-from trueup.searching import Search, search
 from trueup.store.calls import Calls
 from trueup.store.runs import RunFolder, read_run
-from trueup.trials import Trials, closing, reported, reserve, searched
 
 SETTINGS, RESULTS, REPORT, PICTURE = "compare.json", "results.json", "report.md", "price.svg"
 OnEvent = Callable[[str | Progress], None]

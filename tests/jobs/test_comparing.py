@@ -10,7 +10,7 @@ import pytest
 
 from tests.playing import REFUSAL, data_file, demonstrations, naive, pool_file, queries, served
 from trueup import Aligned, Job, Prompt, Retrieval, Sampling, Scripted, SettingsError
-from trueup.comparing import CompareJob, compare, ready
+from trueup.jobs.comparing import CompareJob, compare, ready
 from trueup.judges.checks import Safety
 from trueup.judges.dynamic import Checks
 from trueup.prompt.baselines import BASELINES, baseline
@@ -106,7 +106,7 @@ async def test_a_run_is_asked_nothing_that_its_search_has_seen(tmp_path: Path) -
     own = a_job(tmp_path, seed=7, held_out=44, validation=4).job
     own.save(folder / "job.toml")
     prepared = ready(a_job(tmp_path, "plain", str(folder)), models={"policy": Scripted(naive)})
-    from trueup.plan import seen_by
+    from trueup.jobs.plan import seen_by
 
     seen = {query.text for query in seen_by(own)}
     assert not seen & {query.text for query in prepared.plan.held_out}

@@ -19,11 +19,11 @@ from typing import Literal
 
 from trueup.data import leaks
 from trueup.errors import DataError, SettingsError, TrueupError
-from trueup.job import FILE, Job
-from trueup.plan import FEWEST, Plan, prepare, seen_by
+from trueup.jobs.job import FILE, Job
+from trueup.jobs.plan import FEWEST, Plan, prepare, seen_by
+from trueup.jobs.subjects import Subject
 from trueup.prompt.baselines import BASELINES, baseline
 from trueup.prompt.prompt import Prompt
-from trueup.subjects import Subject
 from trueup.types import Query
 
 SEARCHES = {

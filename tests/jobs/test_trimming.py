@@ -19,9 +19,9 @@ from trueup import (
     Scripted,
     SettingsError,
 )
+from trueup.jobs.transferring import TransferJob, transfer
+from trueup.jobs.trimming import TrimJob, ready, trim
 from trueup.prompt.pieces import pieces, without
-from trueup.transferring import TransferJob, transfer
-from trueup.trimming import TrimJob, ready, trim
 
 REFUSES = next(one for one in demonstrations() if not one.shows_answer)
 ANSWERS = [one for one in demonstrations() if one.shows_answer][:3]

@@ -14,17 +14,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from trueup.estimate import Expected, estimate
 from trueup.evaluation.evaluate import Evaluation, Progress, evaluate
+from trueup.jobs.estimate import Expected, estimate
+from trueup.jobs.plan import Plan, is_remote
+from trueup.jobs.tally import Tally, tallied
 from trueup.models.budgeted import Budget, Budgeted, Price, price_of
 from trueup.models.model import Model
 from trueup.models.named import open_model
 from trueup.models.priced import Priced
 from trueup.models.remembered import Remembered
-from trueup.plan import Plan, is_remote
 from trueup.prompt.prompt import Prompt, Prompted
 from trueup.store.calls import Calls
-from trueup.tally import Tally, tallied
 from trueup.types import Query
 
 OnProgress = Callable[[Progress], None]

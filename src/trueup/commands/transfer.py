@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
-from trueup.compare_command import Progress, agreed, expected, job_of, running, show
+from trueup.commands.compare import Progress, agreed, expected, job_of, running, show
 
 Data = Annotated[
     str | None, typer.Option(help="Queries: a file, NAME@PATH, hub:OWNER/NAME, seeds.")
@@ -65,8 +65,8 @@ def transfer(
     The same command again goes on where it stopped, and pays nothing twice.
     """
     from trueup.aligned import Aligned
-    from trueup.plan import is_remote
-    from trueup.transferring import TransferJob, ready, run
+    from trueup.jobs.plan import is_remote
+    from trueup.jobs.transferring import TransferJob, ready, run
 
     given = {
         "data": data, "held_out_data": held_out_data, "held_out": held_out, "judge": judge,
@@ -116,8 +116,8 @@ def trim(
     The same command again goes on where it stopped, and pays nothing twice.
     """
     from trueup.aligned import Aligned
-    from trueup.trimming import TrimJob, ready
-    from trueup.trimming import run as carry_out
+    from trueup.jobs.trimming import TrimJob, ready
+    from trueup.jobs.trimming import run as carry_out
 
     given = {
         "data": data, "held_out_data": held_out_data, "held_out": held_out, "judge": judge,
@@ -155,7 +155,7 @@ def show_trim(results: Mapping[str, Any]) -> None:
 
 def show_run(folder: Path, method: str) -> None:
     """The same of a run's folder. Raises `StoreError` where it has not finished."""
-    from trueup.comparing import load
+    from trueup.jobs.comparing import load
 
     (show_trim if method == "trim" else show_transfer)(load(folder))
 

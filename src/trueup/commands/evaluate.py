@@ -23,8 +23,8 @@ from trueup.errors import SettingsError, StoreError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from trueup.evaluate_job import Prepared
-    from trueup.evaluating import Told
+    from trueup.jobs.evaluate_job import Prepared
+    from trueup.jobs.evaluating import Told
 
 QUIET_SECONDS = 10.0
 """Between two lines of progress."""
@@ -103,8 +103,8 @@ def evaluate(
     The same command again goes on where it stopped, and pays nothing twice; with a larger --n it
     adds to what there is.
     """
-    from trueup.evaluate_job import EvaluateJob, prepare
-    from trueup.job import read_prices
+    from trueup.jobs.evaluate_job import EvaluateJob, prepare
+    from trueup.jobs.job import read_prices
 
     job = EvaluateJob(
         model=model,
@@ -139,7 +139,7 @@ def evaluate(
 
 
 async def _evaluated(prepared: Prepared, yes: bool) -> None:
-    from trueup.evaluating import run
+    from trueup.jobs.evaluating import run
 
     paid = "; ".join(prepared.paid())
     _plan(prepared)

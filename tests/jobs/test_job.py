@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trueup import Job, SettingsError
-from trueup.job import EMBEDDED_REPLY
+from trueup.jobs.job import EMBEDDED_REPLY
 
 
 def test_an_empty_file_is_a_job(tmp_path: Path) -> None:

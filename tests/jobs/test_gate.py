@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.jobs.test_alignment import a_job
 from tests.playing import naive
-from tests.test_alignment import a_job
 from trueup import JudgeError, Request, Scripted, align
+from trueup.jobs.plan import prepare
 from trueup.judges.calibration import Calibration
 from trueup.judges.criteria import POOL
 from trueup.judges.standing import Share, Standing, home, keep, known, wording
-from trueup.plan import prepare
 from trueup.types import Choice, Reply, TokenLogprob
 
 

@@ -20,7 +20,7 @@ import typer
 from trueup.errors import SettingsError, StoreError
 
 if TYPE_CHECKING:
-    from trueup.judging import JudgeJob
+    from trueup.jobs.judging import JudgeJob
 
 
 def judge(
@@ -59,7 +59,7 @@ def judge(
 
     The same command again goes on where it stopped, and pays nothing twice.
     """
-    from trueup.judging import JudgeJob
+    from trueup.jobs.judging import JudgeJob
 
     job = JudgeJob(
         model=model,
@@ -81,10 +81,10 @@ def judge(
 
 
 async def _judged(job: JudgeJob, yes: bool) -> None:
-    from trueup.judging import judge as measure
-    from trueup.judging import read_sets
+    from trueup.jobs.judging import judge as measure
+    from trueup.jobs.judging import read_sets
+    from trueup.jobs.plan import is_remote
     from trueup.models.named import open_model
-    from trueup.plan import is_remote
 
     sets = read_sets(job)
     model = open_model(job.model)

@@ -17,20 +17,20 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from trueup.comparing import finished
-from trueup.contenders import Contender, enter, fair
 from trueup.errors import SettingsError
-from trueup.estimate import Expected
 from trueup.evaluation.evaluate import Evaluation, Progress
 from trueup.evaluation.versus import headline, versus
-from trueup.job import RUNS, Job
+from trueup.jobs.comparing import finished
+from trueup.jobs.contenders import Contender, enter, fair
+from trueup.jobs.estimate import Expected
+from trueup.jobs.job import RUNS, Job
+from trueup.jobs.plan import Checkable, Plan, prepare
+from trueup.jobs.trials import Trials, closing, reported
 from trueup.judges.judge import Judge
 from trueup.models.budgeted import Budget
 from trueup.models.model import Model
-from trueup.plan import Checkable, Plan, prepare
 from trueup.store.calls import Calls
 from trueup.store.runs import RunFolder
-from trueup.trials import Trials, closing, reported
 
 SETTINGS, RESULTS = "transfer.json", "results.json"
 OnEvent = Callable[[str | Progress], None]

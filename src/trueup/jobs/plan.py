@@ -23,8 +23,8 @@ from urllib.parse import urlsplit
 from trueup.data import leaks, read_demonstrations, read_queries, split, without_duplicates
 from trueup.data.likeness import WordIndex, query_text, words
 from trueup.errors import DataError, SettingsError
-from trueup.gate import gated
-from trueup.job import Job
+from trueup.jobs.gate import gated
+from trueup.jobs.job import Job
 from trueup.judges.checks import Relevance, Repetition, Safety
 from trueup.judges.criteria import POOL, Criterion, load_criteria
 from trueup.judges.dynamic import Checks, Dynamic

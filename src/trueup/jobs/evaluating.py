@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any
 
 from trueup.errors import BudgetSpent, ModelRefused, SettingsError
-from trueup.evaluate_job import JUDGE, EvaluateJob, Prepared, prepare
 from trueup.evaluation.asking import Opinion
 from trueup.evaluation.benchmarks import Benchmark
 from trueup.evaluation.deciding import Deciding
@@ -31,14 +30,15 @@ from trueup.evaluation.items import sampled
 from trueup.evaluation.sheet import Sheet
 from trueup.evaluation.statistics import Interval
 from trueup.evaluation.streaming import answered
+from trueup.jobs.evaluate_job import JUDGE, EvaluateJob, Prepared, prepare
+from trueup.jobs.plan import Checkable, is_remote
+from trueup.jobs.subjects import Letters, added
 from trueup.models.budgeted import Budget, Budgeted, Price, price_of
 from trueup.models.model import Model
 from trueup.models.priced import Priced
 from trueup.models.remembered import Remembered
-from trueup.plan import Checkable, is_remote
 from trueup.store.calls import Calls
 from trueup.store.runs import RunFolder
-from trueup.subjects import Letters, added
 
 RESULTS = "results.json"
 JOB = "evaluate.json"

@@ -14,10 +14,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from trueup.jobs.plan import Plan, is_remote
 from trueup.judges import likelihood, perplexity
 from trueup.judges.template import Template
 from trueup.models.budgeted import Budget
-from trueup.plan import Plan, is_remote
 from trueup.prompt.composed import rounds_within
 from trueup.prompt.demonstrations import ITERATIONS
 

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from trueup.errors import DataError, SettingsError
+from trueup.jobs.judging import JudgeJob, judge, read_sets
 from trueup.judges.standing import known, load
-from trueup.judging import JudgeJob, judge, read_sets
 from trueup.models.scripted import Scripted
 from trueup.types import Choice, Reply, Request, TokenLogprob, Usage
 
@@ -137,8 +137,8 @@ async def test_what_cannot_be_measured_is_said_before_anything_is_asked(tmp_path
 SCRIPT = """
 import asyncio, sys
 sys.path.insert(0, {root!r})
-from tests.test_judging import job, knowing
-from trueup.judging import judge
+from tests.jobs.test_judging import job, knowing
+from trueup.jobs.judging import judge
 from trueup.models.scripted import Scripted
 from pathlib import Path
 
@@ -154,7 +154,7 @@ asyncio.run(judge(job(Path({folder!r}), at_once=4), model=model))
 
 def test_a_killed_run_goes_on_and_pays_nothing_twice(tmp_path: Path) -> None:
     log = tmp_path / "paid.log"
-    root = str(Path(__file__).parents[1])
+    root = str(Path(__file__).parents[2])
     script = SCRIPT.format(root=root, log=str(log), folder=str(tmp_path))
     command = [sys.executable, "-c", script]
     environment = {**os.environ, "PYTHONPATH": str(Path(root) / "src")}

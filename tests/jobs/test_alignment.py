@@ -27,7 +27,7 @@ from trueup import (
     Verdict,
     align,
 )
-from trueup.alignment import Event, Measured, Noticed, Searched, Started
+from trueup.jobs.alignment import Event, Measured, Noticed, Searched, Started
 from trueup.store.runs import read_rounds, read_run
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trueup.errors import JudgeError
-from trueup.job import Job
+from trueup.jobs.job import Job
 from trueup.judges.criteria import Criterion
 from trueup.judges.standing import Standing, known, told
 

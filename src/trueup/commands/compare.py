@@ -20,9 +20,9 @@ import typer
 from trueup.errors import SettingsError
 
 if TYPE_CHECKING:
-    from trueup.comparing import Ready
-    from trueup.estimate import Expected
-    from trueup.job import Job
+    from trueup.jobs.comparing import Ready
+    from trueup.jobs.estimate import Expected
+    from trueup.jobs.job import Job
     from trueup.report.tables import Table
 
 T = TypeVar("T")
@@ -96,8 +96,8 @@ def compare(
 
     The same command again goes on where it stopped, and pays nothing twice.
     """
-    from trueup.comparing import CompareJob, load, ready, run
-    from trueup.job import read_prices
+    from trueup.jobs.comparing import CompareJob, load, ready, run
+    from trueup.jobs.job import read_prices
 
     given = {
         "policy": policy,
@@ -135,7 +135,7 @@ def compare(
 
 def show_run(folder: Path) -> None:
     """The same of a run's folder. Raises `StoreError` where it has not finished."""
-    from trueup.comparing import load
+    from trueup.jobs.comparing import load
 
     show_results(load(folder))
 
@@ -171,7 +171,7 @@ def said(prepared: Ready) -> None:
 
 def job_of(path: Path | None, names: Iterable[str], given: Mapping[str, Any]) -> Job:
     """The settings: as given, else as in the job file, else as in the first run named."""
-    from trueup.job import FILE, Job
+    from trueup.jobs.job import FILE, Job
 
     named = [Path(name).expanduser() for name in names]
     runs = (one.parent if one.is_file() else one for one in named)

@@ -23,10 +23,10 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from trueup.alignment import Event, Measured, Noticed, Outcome, Searched, Started
-from trueup.estimate import estimate
+from trueup.jobs.alignment import Event, Measured, Noticed, Outcome, Searched, Started
+from trueup.jobs.estimate import estimate
+from trueup.jobs.plan import Plan
 from trueup.models.budgeted import Budget
-from trueup.plan import Plan
 from trueup.report.escaping import printable
 from trueup.report.markdown import GROUPS, interval
 from trueup.store.runs import RunRecord

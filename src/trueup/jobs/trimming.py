@@ -23,27 +23,27 @@ from typing import Any
 import numpy as np
 
 from trueup.aligned import FILE, Aligned
-from trueup.comparing import finished
-from trueup.contenders import Contender, enter, fair
 from trueup.errors import DataError, SettingsError
-from trueup.estimate import Expected
 from trueup.evaluation.comparison import Comparison
 from trueup.evaluation.evaluate import Evaluation, Progress
 from trueup.evaluation.formulas import mean_of_means, standard_error
 from trueup.evaluation.price import price
 from trueup.evaluation.statistics import differences
 from trueup.evaluation.versus import headline, versus
-from trueup.job import RUNS, Job
+from trueup.jobs.comparing import finished
+from trueup.jobs.contenders import Contender, enter, fair
+from trueup.jobs.estimate import Expected
+from trueup.jobs.job import RUNS, Job
+from trueup.jobs.plan import FEWEST, Plan, prepare
+from trueup.jobs.trials import Trials, closing, reported
 from trueup.judges.judge import Judge
 from trueup.models.budgeted import Budget
 from trueup.models.model import Model
-from trueup.plan import FEWEST, Plan, prepare
 from trueup.prompt.pieces import Piece, pieces, without
 from trueup.prompt.prompt import Prompt
 from trueup.report.curve import curve
 from trueup.store.calls import Calls
 from trueup.store.runs import RunFolder
-from trueup.trials import Trials, closing, reported
 from trueup.types import Query, mean
 
 SETTINGS, RESULTS, PICTURE = "trim.json", "results.json", "curve.svg"

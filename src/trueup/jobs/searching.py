@@ -15,11 +15,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from trueup.errors import BudgetSpent, JudgeError
+from trueup.jobs.plan import Plan
 from trueup.judges.judge import Judge
 from trueup.judges.perplexity import FIT
 from trueup.loop import rounds
 from trueup.models.model import Model
-from trueup.plan import Plan
 from trueup.prompt import METHODS
 from trueup.prompt.demonstrations import WORDS, rewrite_demonstrations
 from trueup.prompt.drpo import Found

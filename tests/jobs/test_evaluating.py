@@ -16,8 +16,8 @@ import pytest
 from tests.playing import demonstrations, naive, queries
 from trueup.aligned import Aligned
 from trueup.errors import DataError, ModelRefused, SettingsError
-from trueup.evaluate_job import EvaluateJob, prepare
-from trueup.evaluating import evaluate
+from trueup.jobs.evaluate_job import EvaluateJob, prepare
+from trueup.jobs.evaluating import evaluate
 from trueup.judges.calibration import Calibration
 from trueup.judges.standing import Share, Standing, home, keep, wording
 from trueup.models.scripted import Scripted
@@ -235,8 +235,8 @@ SCRIPT = """
 import asyncio, sys
 sys.path.insert(0, {root!r})
 from tests.playing import naive
-from tests.test_evaluating import job
-from trueup.evaluating import evaluate
+from tests.jobs.test_evaluating import job
+from trueup.jobs.evaluating import evaluate
 from trueup.models.scripted import Scripted
 from pathlib import Path
 
@@ -252,7 +252,7 @@ asyncio.run(evaluate(job(Path({folder!r}), at_once=4), models={{"policy": model}
 
 def test_a_killed_run_goes_on_and_pays_nothing_twice(tmp_path: Path) -> None:
     log = tmp_path / "paid.log"
-    root = str(Path(__file__).parents[1])
+    root = str(Path(__file__).parents[2])
     script = SCRIPT.format(root=root, log=str(log), folder=str(tmp_path))
     command = [sys.executable, "-c", script]
     environment = {**os.environ, "PYTHONPATH": str(Path(root) / "src")}

@@ -25,31 +25,31 @@ from pathlib import Path
 from typing import Any
 
 from trueup import aligned as aligned_file
-from trueup import job as job_file
 from trueup.aligned import Aligned
 from trueup.errors import SettingsError, StoreError
-from trueup.estimate import estimate, least, shares
 from trueup.evaluation.comparison import Comparison, compare, comparison_table
 from trueup.evaluation.evaluate import Progress
 from trueup.evaluation.guard import at_equal_length, rejudged, warnings
 from trueup.evaluation.pictures import pictured
 from trueup.evaluation.price import price
-from trueup.job import Job
+from trueup.jobs import job as job_file
+from trueup.jobs.estimate import estimate, least, shares
+from trueup.jobs.job import Job
+from trueup.jobs.plan import Plan, prepare
+from trueup.jobs.searching import search
+from trueup.jobs.tally import Tally, tallied
 from trueup.judges.judge import Judge
 from trueup.models.budgeted import Budget, Budgeted
 from trueup.models.model import Model
 from trueup.models.priced import Priced
 from trueup.models.remembered import Remembered
-from trueup.plan import Plan, prepare
 from trueup.prompt.candidates import balanced
 from trueup.prompt.drpo import Found
 from trueup.prompt.prompt import Prompted
 from trueup.report.album import drawn
 from trueup.report.markdown import REPORT, report
-from trueup.searching import search
 from trueup.store.calls import Calls
 from trueup.store.runs import RunFolder, read_run
-from trueup.tally import Tally, tallied
 
 RESULTS = "results.json"
 HOPELESS = 2

@@ -1,0 +1,1 @@
+"""What a user asks for, run from beginning to end."""
