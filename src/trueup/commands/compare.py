@@ -3,21 +3,18 @@
     trueup compare plain expert urial random ours --policy embedded --held-out 200
     trueup compare plain runs/align-1a2b3c4d endpoint:http://localhost:8000#bigger
 
-In its own file because the command line is long enough without it; `cli` only registers it. The
-work is done in `comparing`.
+The work is done in `jobs.comparing`.
 """
 
 from __future__ import annotations
 
-import asyncio
-import sys
-from collections.abc import Coroutine, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from trueup.errors import SettingsError
+from trueup.commands.starting import agreed, running
 
 if TYPE_CHECKING:
     from trueup.jobs.comparing import Ready
@@ -125,8 +122,8 @@ def compare(
     if dry_run:
         show(expected(prepared.expected))
         return
-    agreed(prepared.plan.paid(), prepared.expected, yes)
-    outcome = running(run(prepared, Progress()), asked.folder)
+    agreed_to(prepared.plan.paid(), prepared.expected, yes)
+    outcome = running(run(prepared, Progress()), interrupted(asked.folder))
     if outcome.shown_again:
         typer.echo(f"{outcome.folder} has finished before; nothing was asked again.\n")
     show_results(load(outcome.folder))
@@ -189,28 +186,15 @@ def job_of(path: Path | None, names: Iterable[str], given: Mapping[str, Any]) ->
     return Job.of(kept | {name: value for name, value in given.items() if value is not None})
 
 
-def agreed(paid: Mapping[str, str], rows: Iterable[Expected], yes: bool) -> None:
-    """Ask before calls that may cost money. Raises `SettingsError` where nobody can be asked."""
-    if not paid or yes:
-        return
+def agreed_to(paid: Mapping[str, str], rows: Iterable[Expected], yes: bool) -> None:
+    """The same question for every command that compares."""
     who = "; ".join(f"{role}: {identity}" for role, identity in paid.items())
-    if not sys.stdin.isatty():
-        raise SettingsError(
-            f"Calls to other machines may cost money ({who}), and nobody is there to be asked: "
-            "add --yes, or see what it would take with --dry-run."
-        )
-    show(expected(rows))
-    if not typer.confirm(f"Calls to other machines may cost money ({who}). Start?"):
-        raise SettingsError("Nothing was started: add --yes to start without being asked.")
+    agreed(who, yes, lambda: show(expected(rows)))
 
 
-def running(work: Coroutine[Any, Any, T], folder: Path) -> T:
-    """The one event loop."""
-    try:
-        return asyncio.run(work)
-    except KeyboardInterrupt:
-        typer.echo(f"\nStopped. Run it again to go on; {folder} keeps the replies.", err=True)
-        raise typer.Exit(130) from None
+def interrupted(folder: Path) -> str:
+    """What is said where one of them is stopped."""
+    return f"Run it again to go on; {folder} keeps the replies."
 
 
 class Progress:

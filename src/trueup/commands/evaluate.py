@@ -8,9 +8,7 @@ A line a benchmark at the end, its headline before and after; all of it with `tr
 
 from __future__ import annotations
 
-import asyncio
 import json
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,7 +16,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trueup.errors import SettingsError, StoreError
+from trueup.commands.starting import agreed, running
+from trueup.errors import StoreError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -131,27 +130,14 @@ def evaluate(
         _plan(prepared)
         _expected(prepared)
         return
-    try:
-        asyncio.run(_evaluated(prepared, yes))
-    except KeyboardInterrupt:
-        typer.echo(f"\nStopped. Run it again to go on; {job.folder} keeps the replies.", err=True)
-        raise typer.Exit(130) from None
+    running(_evaluated(prepared, yes), f"Run it again to go on; {job.folder} keeps the replies.")
 
 
 async def _evaluated(prepared: Prepared, yes: bool) -> None:
     from trueup.jobs.evaluating import run
 
-    paid = "; ".join(prepared.paid())
     _plan(prepared)
-    if paid and not yes:
-        if not sys.stdin.isatty():
-            raise SettingsError(
-                f"Calls to other machines may cost money ({paid}), and nobody is there to be "
-                "asked: add --yes, or see what it would take with --dry-run."
-            )
-        _expected(prepared)
-        if not typer.confirm(f"Calls to other machines may cost money ({paid}). Start?"):
-            raise SettingsError("Nothing was started: add --yes to start without being asked.")
+    agreed("; ".join(prepared.paid()), yes, lambda: _expected(prepared))
     outcome = await run(prepared, _Progress())
     show(outcome.results, details=False)
     typer.echo(f"\nEvery figure: trueup show {outcome.folder}")

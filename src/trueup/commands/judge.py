@@ -2,22 +2,20 @@
 
     trueup judge --model embedded --data llmbar@~/data --data mine.csv --n 60
 
-A table of the ways to judge, their agreement set by set, and at the end the advice. In its own file
-because the command line is long enough without it; `cli` only registers it.
+A table of the ways to judge, their agreement set by set, and at the end the advice.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trueup.errors import SettingsError, StoreError
+from trueup.commands.starting import agreed, running
+from trueup.errors import StoreError
 
 if TYPE_CHECKING:
     from trueup.jobs.judging import JudgeJob
@@ -73,11 +71,7 @@ def judge(
         column=column,
         out=out,
     )
-    try:
-        asyncio.run(_judged(job, yes))
-    except KeyboardInterrupt:
-        typer.echo(f"\nStopped. Run it again to go on; {job.folder} keeps the replies.", err=True)
-        raise typer.Exit(130) from None
+    running(_judged(job, yes), f"Run it again to go on; {job.folder} keeps the replies.")
 
 
 async def _judged(job: JudgeJob, yes: bool) -> None:
@@ -88,14 +82,7 @@ async def _judged(job: JudgeJob, yes: bool) -> None:
 
     sets = read_sets(job)
     model = open_model(job.model)
-    if is_remote(model) and not yes:
-        if not sys.stdin.isatty():
-            raise SettingsError(
-                f"Calls to {model.identity} may cost money, and nobody is there to be asked: add "
-                "--yes."
-            )
-        if not typer.confirm(f"Calls to {model.identity} may cost money. Start?"):
-            raise SettingsError("Nothing was started: add --yes to start without being asked.")
+    agreed(model.identity if is_remote(model) else "", yes)
     for name, one in sets.items():
         left = f"; {'; '.join(one.notes)}" if one.notes else ""
         typer.echo(f"{name}: {len(one.pairs)} comparisons{left}")

@@ -15,7 +15,8 @@ from typing import Annotated, Any
 
 import typer
 
-from trueup.commands.compare import Progress, agreed, expected, job_of, running, show
+from trueup.commands.compare import Progress, agreed_to, expected, interrupted, job_of, show
+from trueup.commands.starting import running
 
 Data = Annotated[
     str | None, typer.Option(help="Queries: a file, NAME@PATH, hub:OWNER/NAME, seeds.")
@@ -87,8 +88,8 @@ def transfer(
             prepared.opened[name] = open_model(name)
     every = {**prepared.opened, **prepared.plan.models}
     paid = {name: model.identity for name, model in every.items() if is_remote(model)}
-    agreed(paid, prepared.expected, yes)
-    outcome = running(run(prepared, Progress()), job.folder)
+    agreed_to(paid, prepared.expected, yes)
+    outcome = running(run(prepared, Progress()), interrupted(job.folder))
     show_transfer(outcome.results)
     typer.echo(f"The figures are in {outcome.folder / 'results.json'}.")
 
@@ -131,8 +132,8 @@ def trim(
     if dry_run:
         show(expected(prepared.expected))
         return
-    agreed(prepared.plan.paid(), prepared.expected, yes)
-    outcome = running(carry_out(prepared, Progress()), job.folder)
+    agreed_to(prepared.plan.paid(), prepared.expected, yes)
+    outcome = running(carry_out(prepared, Progress()), interrupted(job.folder))
     show_trim(outcome.results)
     typer.echo(f"The trimmed prompt is {outcome.folder / 'aligned.toml'}, the curve beside it.")
 

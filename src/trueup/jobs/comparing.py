@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from trueup import job as job_file
+from trueup.jobs import job as job_file
 from trueup.aligned import Aligned
 from trueup.errors import SettingsError, StoreError
 from trueup.evaluation.comparison import Comparison, evaluation_table

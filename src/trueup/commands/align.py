@@ -1,0 +1,197 @@
+"""`trueup align`: its options, and the search from the first screen to the last.
+
+    trueup align                                     # the embedded model, the seeds, code as judge
+    trueup align --policy endpoint:http://localhost:8000#qwen --data my.jsonl --dry-run
+
+An option that is not given leaves the job its default; what each means is said in `jobs.job`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from trueup.commands.starting import agreed, running
+
+if TYPE_CHECKING:
+    from trueup.commands.screen import Screen
+    from trueup.jobs.job import Job
+    from trueup.jobs.plan import Plan
+
+
+def align(
+    policy: Annotated[
+        str | None,
+        typer.Option(
+            help="The model to align: embedded, gguf:PATH, hub:OWNER/REPO/FILE.gguf, "
+            "endpoint:URL#MODEL, openai:MODEL, openrouter:MODEL, ollama:MODEL, vllm:MODEL."
+        ),
+    ] = None,
+    writer: Annotated[
+        str | None, typer.Option(help="Who proposes instructions: none, policy or a model.")
+    ] = None,
+    judge: Annotated[
+        str | None,
+        typer.Option(help="Who scores: checks (code), dynamic, likelihood or perplexity."),
+    ] = None,
+    judge_model: Annotated[
+        str | None, typer.Option(help="The model that judges, where one does: policy or a model.")
+    ] = None,
+    calibration: Annotated[
+        str | None,
+        typer.Option(help="What `trueup judge` found out about the judge: its run's folder."),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Optimise against a judge known to be at chance.")
+    ] = False,
+    report_judge: Annotated[
+        str | None, typer.Option(help="Who else scores the held-out replies; see --judge.")
+    ] = None,
+    report_judge_model: Annotated[
+        str | None, typer.Option(help="The model of that judge: policy or a model.")
+    ] = None,
+    criteria: Annotated[
+        str | None, typer.Option(help="A TOML file of criteria of your own.")
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            help="Queries: a JSONL, CSV or Parquet file, NAME@PATH, hub:OWNER/NAME, seeds."
+        ),
+    ] = None,
+    column: Annotated[str | None, typer.Option(help="The column that holds the queries.")] = None,
+    held_out: Annotated[int | None, typer.Option(help="How many queries to report on.")] = None,
+    held_out_data: Annotated[
+        str | None, typer.Option(help="Queries to report on, from elsewhere than --data.")
+    ] = None,
+    demonstrations: Annotated[
+        str | None, typer.Option(help="The pool: bundled, long, none, or a file.")
+    ] = None,
+    rewrite_demonstrations: Annotated[
+        bool,
+        typer.Option("--rewrite-demonstrations", help="Rewrite the pool under critique first."),
+    ] = False,
+    embedder: Annotated[
+        str | None,
+        typer.Option(help="Retrieve by this model's embeddings, not words; see sentences:NAME."),
+    ] = None,
+    calls: Annotated[int | None, typer.Option(help="Policy calls of the search.")] = None,
+    k: Annotated[
+        int | None, typer.Option("--k", help="Demonstrations in the prompt to start from.")
+    ] = None,
+    frequency_penalty: Annotated[
+        float | None,
+        typer.Option(help="Against loops, -2 to 2: 0.3 where the policy is embedded, else 0."),
+    ] = None,
+    prompt_format: Annotated[
+        str | None,
+        typer.Option("--format", help="turns or system for chat models, raw for base models."),
+    ] = None,
+    max_tokens: Annotated[int | None, typer.Option(help="The longest reply, in tokens.")] = None,
+    method: Annotated[
+        str | None, typer.Option(help="How to search: composed (with a writer), or drpo.")
+    ] = None,
+    published: Annotated[
+        bool, typer.Option("--published", help="The paper's settings instead of ours.")
+    ] = False,
+    seed: Annotated[int | None, typer.Option(help="What all chance depends on.")] = None,
+    budget_calls: Annotated[int | None, typer.Option(help="Most calls of all roles.")] = None,
+    budget_tokens: Annotated[int | None, typer.Option(help="Most tokens, in and out.")] = None,
+    budget_usd: Annotated[float | None, typer.Option(help="Most money; see --price.")] = None,
+    budget_minutes: Annotated[float | None, typer.Option(help="Most time.")] = None,
+    price: Annotated[
+        list[str] | None,
+        typer.Option(help="ROLE=IN,OUT: USD per million tokens of policy, writer or judge."),
+    ] = None,
+    out: Annotated[str | None, typer.Option(help="The run's folder; runs/NAME by default.")] = None,
+    job: Annotated[
+        Path | None, typer.Option(help="A job file; the options above go first.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be done and cost; call nobody.")
+    ] = False,
+    yes: Annotated[
+        bool,
+        typer.Option("--yes", "-y", help="Start without asking, also where it may cost money."),
+    ] = False,
+) -> None:
+    """Search for the prompt that makes a model answer best, and measure what it bought.
+
+    The same command again goes on where it stopped, and pays nothing twice.
+    """
+    from trueup.jobs.job import read_prices
+
+    given = {
+        "policy": policy,
+        "writer": writer,
+        "judge": judge,
+        "judge_model": judge_model,
+        "calibration": calibration,
+        "force": force or None,
+        "report_judge": report_judge,
+        "report_judge_model": report_judge_model,
+        "criteria": criteria,
+        "data": data,
+        "column": column,
+        "held_out": held_out,
+        "held_out_data": held_out_data,
+        "demonstrations": demonstrations,
+        "rewrite_demonstrations": rewrite_demonstrations or None,
+        "embedder": embedder,
+        "calls": calls,
+        "k": k,
+        "format": prompt_format,
+        "max_tokens": max_tokens,
+        "frequency_penalty": frequency_penalty,
+        "method": method,
+        "published": published or None,
+        "seed": seed,
+        "budget_calls": budget_calls,
+        "budget_tokens": budget_tokens,
+        "budget_usd": budget_usd,
+        "budget_minutes": budget_minutes,
+        "prices": read_prices(price) if price else None,
+        "out": out,
+    }
+    from trueup.commands.screen import Screen
+    from trueup.jobs.plan import prepare
+
+    screen = Screen()
+    plan = prepare(_job(job, {name: value for name, value in given.items() if value is not None}))
+    if dry_run:
+        screen.plan(plan)
+        screen.expected(plan)
+        return
+    kept = f"what was answered is kept in {plan.job.folder}."
+    running(_align(plan, screen, yes), f"Run the same command again to go on; {kept}")
+
+
+async def _align(plan: Plan, screen: Screen, yes: bool) -> None:
+    from trueup.jobs.alignment import finished, run
+
+    if finished(plan) is None:
+        screen.plan(plan)
+        paid = "; ".join(f"{role}: {identity}" for role, identity in plan.paid().items())
+        agreed(paid, yes, lambda: screen.expected(plan))
+    with screen.progress() as on_event:
+        outcome = await run(plan, on_event)
+    screen.outcome(outcome)
+
+
+def _job(path: Path | None, given: dict[str, Any]) -> Job:
+    from trueup.jobs.job import Job
+
+    if path is None:
+        return Job.of(given)
+    kept = Job.load(path).model_dump(exclude_none=True)
+    if "out" not in given and set(given) - {"yes"}:
+        # Another job than the file's does not belong into that one's folder.
+        changed = Job.of(kept | given)
+        return (
+            changed
+            if changed.same_result(Job.of(kept))
+            else Job.of({name: value for name, value in (kept | given).items() if name != "out"})
+        )
+    return Job.of(kept | given)
