@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trueup.data.labels import placed
 from trueup.data.pair_sets import PAIR_SETS
-from trueup.data.pairs import Labelled, enough, placed, read_pairs, sample
+from trueup.data.pairs import Labelled, enough, read_pairs, sample
 from trueup.errors import DataError
 from trueup.types import Pair, Query
 

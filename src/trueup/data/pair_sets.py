@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from trueup.data.columns import checked, text_of
-from trueup.data.pairs import digest, label, majority, placed
+from trueup.data.labels import digest, label, majority, placed
 from trueup.data.rows import Row, iterate_rows
 from trueup.errors import DataError
 from trueup.types import Message, Pair, Query

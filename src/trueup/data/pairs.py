@@ -15,15 +15,14 @@ an opinion with which no decision can agree: it ends the reading too, unless `le
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Literal
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from trueup.data.columns import Columns, first, listed, text_of, to_query
+from trueup.data.labels import Better, digest, label, placed
+from trueup.data.pair_sets import PAIR_SETS, read_pair_set
 from trueup.data.rows import HUB, Row, iterate_rows
 from trueup.errors import DataError
 from trueup.types import Pair, Query
@@ -37,12 +36,6 @@ LABEL = ("better", "label", "winner", "preference", "preferred")
 CHOSEN, REJECTED = ("chosen", "preferred_reply"), ("rejected", "dispreferred_reply")
 SUBSET = ("subset", "category", "source")
 MODELS = (("model_a", "model_1", "first_model"), ("model_b", "model_2", "second_model"))
-
-_SAYS: dict[str, Literal["first", "second", "tie"]] = {
-    **dict.fromkeys(("first", "1", "a", "a>b", "model_a", "output_1", "response_a"), "first"),
-    **dict.fromkeys(("second", "2", "b", "b>a", "model_b", "output_2", "response_b"), "second"),
-    **dict.fromkeys(("tie", "equal", "same", "both", "neither", "a=b", "draw"), "tie"),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +53,6 @@ def read_pairs(
 
     Raises `DataError` for rows that cannot be used, saying which and what to do.
     """
-    from trueup.data.pair_sets import PAIR_SETS, read_pair_set
-
     name = os.fspath(source)
     public, at, place = name.partition("@")
     if at and public in PAIR_SETS and place:
@@ -140,30 +131,6 @@ def sample(pairs: Sequence[Pair], n: int, seed: int = 0) -> tuple[Pair, ...]:
     return tuple(chosen)
 
 
-def digest(pair: Pair, seed: int | None = None) -> str:
-    """A hash of the pair: an order that is arbitrary, and the same every time."""
-    content = json.dumps([seed, asdict(pair.query), pair.first, pair.second], sort_keys=True)
-    return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def placed(
-    query: Query,
-    chosen: str,
-    rejected: str,
-    subset: str = "",
-    models: tuple[str, str] | None = None,
-) -> Pair:
-    """A pair whose better reply stands where a hash of the texts puts it.
-
-    `models` are those of the chosen and of the rejected reply.
-    """
-    content = "\n".join(sorted([chosen, rejected])) + query.text
-    swap = hashlib.sha256(content.encode("utf-8", "surrogatepass")).digest()[0] % 2
-    if swap ^ (chosen > rejected):  # which text sorts first says nothing of which is better
-        return Pair(query, rejected, chosen, "second", subset, models and (models[1], models[0]))
-    return Pair(query, chosen, rejected, "first", subset, models)
-
-
 def _refuse_one_sided(pairs: Sequence[Pair], name: str) -> None:
     sides = Counter(pair.better for pair in pairs)
     if len(pairs) >= 8 and len(sides) == 1:
@@ -214,38 +181,9 @@ class _Reader:
         chosen, rejected = (text_of(row, str(name)) for name in self._wanted)
         return placed(query, chosen, rejected, subset)
 
-    def _better(self, row: Row) -> Literal["first", "second", "tie"]:
+    def _better(self, row: Row) -> Better:
         return label(row.fields, str(self._label), row.where)
 
     def _named(self, row: Row) -> tuple[str, str] | None:
         one, other = (str(row.fields.get(name) or "") if name else "" for name in self._models)
         return (one, other) if one and other else None
-
-
-def label(
-    fields: Mapping[str, object], column: str, where: str
-) -> Literal["first", "second", "tie"]:
-    """What a row says is better. Raises `DataError` for no label and for one of another kind."""
-    value = fields.get(column)
-    word = "" if value is None else str(value).strip().lower().replace(" ", "")
-    if word in ("", "none", "null", "nan", "?"):
-        raise DataError(
-            f"{where} is not labelled: {column!r} is empty. Write first, second or tie, or remove "
-            "the row."
-        )
-    word = word.strip("[]").replace(">>", ">")
-    if word not in _SAYS:
-        raise DataError(
-            f"{where}: {column!r} is {str(value)[:40]!r}, which says neither first nor second nor "
-            "tie. Write one of these (or 1 and 2, or A and B)."
-        )
-    return _SAYS[word]
-
-
-def majority(votes: Iterable[str]) -> Literal["first", "second", "tie"]:
-    """What more than half of those who voted said; a tie where nobody has that many."""
-    counts = Counter(votes)
-    for side in ("first", "second"):
-        if 2 * counts[side] > counts.total():
-            return side
-    return "tie"

@@ -18,13 +18,13 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from trueup.jobs import job as job_file
 from trueup.aligned import Aligned
 from trueup.errors import SettingsError, StoreError
 from trueup.evaluation.comparison import Comparison, evaluation_table
 from trueup.evaluation.evaluate import Evaluation, Progress
 from trueup.evaluation.price import price
 from trueup.evaluation.versus import Against, headline, versus
+from trueup.jobs import job as job_file
 from trueup.jobs.contenders import Contender, enter, fair
 from trueup.jobs.estimate import Expected
 from trueup.jobs.job import RUNS, Job
