@@ -7,7 +7,7 @@
 
 The embedded model is aligned with a stated, small budget; then it is asked a stated sample of each
 benchmark under the plain prompt and under the prompt that was found. It is
-at chance as a judge, so every figure is by code; where a benchmark wants a model to judge, the
+a weak judge, so every figure is by code; where a benchmark wants a model to judge, the
 figure is the code's reward, 1 to 5: whole, and on topic. Samples are small because the machine is:
 what they cannot tell apart shows as an interval across zero, and `needed` says how many queries
 would tell.

@@ -57,7 +57,7 @@ class EvaluateJob:
     """Another one to compare with on the same queries; "plain" for the run's model without its
     prompt."""
     judge: Kind | None = None
-    """checks by default where the model is embedded, which is too small to judge, else written."""
+    """checks by default where the model is embedded, which is a weak judge, else written."""
     judge_model: str | None = None
     """Who judges, where a model does: the model itself, without its prompt, by default."""
     max_tokens: int | None = None

@@ -147,7 +147,7 @@ class Plan:
         if self.job.judge == "checks":
             why = ""
             if self.job.policy == "embedded":
-                why = " The embedded model is at chance as a judge, so it is not asked."
+                why = " The embedded model is a weak judge, so it is not asked."
             return f"code checks ({by_code}), no model.{why}"
         how = {
             "dynamic": "chooses criteria for each query and scores them with reasons",
