@@ -3,7 +3,8 @@
     for name, target in targets(folder).items():
         target.run(input drawn from target.inputs)
 
-A target returns when the input was read or refused in one of our own ways, and raises otherwise.
+A target returns whether the input was read (True) or refused in one of our own ways (False), and
+raises otherwise.
 Inputs are mostly documents that are right but for a few damaged places: nonsense from end to end
 is refused at the door and finds little.
 """
@@ -58,7 +59,7 @@ LOOP = asyncio.new_event_loop()
 @dataclass(frozen=True)
 class Target:
     inputs: st.SearchStrategy[Any]
-    run: Callable[[Any], None]
+    run: Callable[[Any], bool]
 
 
 # -- inputs -------------------------------------------------------------------------------------
@@ -203,6 +204,7 @@ pattern = '-- me$'
 name = "Short"
 good = "is short"
 check = "length"
+most = 40
 """
 
 
@@ -235,7 +237,9 @@ def targets(folder: Path) -> dict[str, Target]:
         "likelihood": Target(
             st.lists(st.tuples(TEXT | st.sampled_from(["Yes", " no", "5"]), st.floats())), _likely
         ),
-        "data: json": Target(raw(documents(ROWS)), _file(folder / "a.json", read_queries)),
+        "data: json": Target(
+            raw(documents(ROWS[:1]) | documents(ROWS[1:])), _file(folder / "a.json", read_queries)
+        ),
         "data: jsonl": Target(
             raw(st.lists(documents(ROWS[0]) | documents(ROWS[1]), max_size=4).map("\n".join)),
             _file(folder / "a.jsonl", read_queries),
@@ -264,33 +268,38 @@ def targets(folder: Path) -> dict[str, Target]:
     }
 
 
-def _answer(data: Any) -> None:
+def _answer(data: Any) -> bool:
+    read = False
     for n in (1, 3):
         try:
             reply = wire.read_reply(data, Request("x", Sampling(n=n), top_logprobs=2), 0.1)
         except wire.Unreadable:
             continue
+        read = True
         assert 1 <= len(reply.choices) <= n
         assert all(isinstance(choice.text, str) for choice in reply.choices)
         assert reply.usage.tokens_in >= 0 and reply.usage.tokens_out >= 0
     wire.hidden_error(data)
     wire.reports_usage(data)
+    return read
 
 
-def _error(given: tuple[int, bytes]) -> None:
+def _error(given: tuple[int, bytes]) -> bool:
     complaint = wire.read_complaint(given[1])
     assert len(complaint.text) <= 300
     understood(given[0], complaint, {"seed", "n"})
+    return bool(complaint.text)
 
 
-def _lists(data: Any) -> None:
+def _lists(data: Any) -> bool:
     for model in wire.read_models(data):
         assert isinstance(model.name, str)
     try:
         rows = wire.read_embeddings(data, 1)
     except wire.Unreadable:
-        return
+        return False
     assert len(rows) == 1
+    return True
 
 
 ASKED = {
@@ -302,54 +311,60 @@ ASKED = {
 }
 
 
-def _http(given: tuple[int, bytes, str]) -> None:
+def _http(given: tuple[int, bytes, str]) -> bool:
     status, body, kind = given
     endpoint = Endpoint("http://h", "m", patience=Patience(attempts=3, first_wait=0))
 
     async def once(self: Line, path: str, sent: bytes | None) -> Answer:
         return Answer(status, body, {}, 0.1)
 
-    async def asked() -> None:
+    async def asked() -> bool:
         try:
             reply = await endpoint.reply(ASKED[kind])
         except ModelError as error:
             assert len(str(error)) < 3000
-        else:
-            assert reply.choices
-            json.dumps([choice.text for choice in reply.choices])
+            return False
+        assert reply.choices
+        json.dumps([choice.text for choice in reply.choices])
+        return True
 
     kept, Line._once = Line._once, once  # type: ignore[method-assign]
     try:
-        _wait(asked())
+        return bool(_wait(asked()))
     finally:
         Line._once = kept  # type: ignore[method-assign]
 
 
-def _number(seconds: float | None) -> None:
+def _number(seconds: float | None) -> bool:
     assert seconds is None or 0 <= seconds < float("inf")
+    return seconds is not None
 
 
-def _shape(text: str) -> None:
+def _shape(text: str) -> bool:
     fitted = shape.fitting(text, SCHEMA)
-    if fitted.problem is None:
-        assert shape.obeyed(fitted.text, SCHEMA)
+    if fitted.problem is not None:
+        return False
+    assert shape.obeyed(fitted.text, SCHEMA)
+    return True
 
 
-def _parsed(text: str) -> None:
+def _parsed(text: str) -> bool:
     try:
         assert isinstance(ask.parsed(text), dict)
     except ask.Unreadable:
-        return
+        return False
+    return True
 
 
-def _scored(value: Any) -> None:
+def _scored(value: Any) -> bool:
     try:
         assert 1 <= ask.read_score(value) <= 5
     except ask.Unreadable:
-        return
+        return False
+    return True
 
 
-def _dynamic(texts: tuple[str, str]) -> None:
+def _dynamic(texts: tuple[str, str]) -> bool:
     def script(request: Request) -> str:
         assert request.schema is not None
         return texts[0] if "criteria" in request.schema["properties"] else texts[1]
@@ -357,28 +372,34 @@ def _dynamic(texts: tuple[str, str]) -> None:
     verdict = _wait(Dynamic(Scripted(script), POOL)(QUERY, texts[1]))
     assert (verdict.failed is None) == (verdict.reward is not None)
     assert verdict.reward is None or 1 <= verdict.reward <= 5
+    return verdict.failed is None
 
 
-def _pairs(text: str) -> None:
-    _wait(WrittenPairs(Scripted(lambda request: text))(QUERY, "one", text))
+def _pairs(text: str) -> bool:
+    preference = _wait(WrittenPairs(Scripted(lambda request: text))(QUERY, "one", text))
+    return preference.failed is None
 
 
-def _writing(text: str) -> None:
+def _writing(text: str) -> bool:
     writing = Writing(Scripted(lambda request: text), Sampling())
     bad = Measurement(QUERY, text, Verdict((Score("Clarity", 2.0, text),)))
     written = _wait(writing.rewrite("Be kind.", [bad], [("Be.", None)], count=2, focus="Clarity"))
     assert all(isinstance(one, str) and one.strip() for one in written.instructions)
+    return bool(written.instructions)
 
 
-def _likely(top: list[tuple[str, float]]) -> None:
+def _likely(top: list[tuple[str, float]]) -> bool:
     def script(request: Request) -> Reply:
         pairs = tuple((token, wire.probability(value)) for token, value in top)
         token = TokenLogprob(pairs[0][0], pairs[0][1], pairs) if pairs else TokenLogprob("", -1.0)
         return Reply((Choice("x", logprobs=(token,)),))
 
+    read = False
     for judge in (Likelihood(Scripted(script)), Likelihood(Scripted(script), scale=RATING)):
         verdict = _wait(judge(QUERY, "reply"))
         assert verdict.reward is None or 1 <= verdict.reward <= 5
+        read = read or verdict.failed is None
+    return read
 
 
 def _settled(path: Path) -> None:
@@ -386,14 +407,16 @@ def _settled(path: Path) -> None:
     assert Job.of(job.settled().model_dump()).name == job.name
 
 
-def _file(path: Path, read: Callable[[Path], Any]) -> Callable[[bytes], None]:
-    def run(content: bytes) -> None:
+def _file(path: Path, read: Callable[[Path], Any]) -> Callable[[bytes], bool]:
+    def run(content: bytes) -> bool:
         path.write_bytes(content)
         try:
             read(path)
         except TrueupError as error:
             assert isinstance(error, DataError | SettingsError | JudgeError)
             assert len(str(error)) < 5000
+            return False
+        return True
 
     return run
 
