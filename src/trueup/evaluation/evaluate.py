@@ -23,9 +23,10 @@ from collections.abc import AsyncGenerator, Callable, Iterable, Sized
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from trueup.errors import BudgetSpent, JudgeError, ModelError, ModelUnavailable, SettingsError
+from trueup.errors import BudgetSpent, ModelError, ModelUnavailable, SettingsError
 from trueup.judges.checks import outcome as checked_outcome
 from trueup.judges.judge import Judge
+from trueup.judges.judge import judged as verdict_of
 from trueup.models.model import Model
 from trueup.types import Finish, Query, Request, Sampling, Usage, Verdict, conversation, mean
 
@@ -223,7 +224,7 @@ async def _one(
             query=query,
             reply=reply.text,
             words=len(reply.text.split()),
-            verdict=await _verdict(judge, query, reply.text),
+            verdict=await verdict_of(judge, query, reply.text),
             outcome=outcome(query, reply.text),
             finish=reply.choices[0].finish,
             usage=reply.usage,
@@ -231,16 +232,6 @@ async def _one(
         ),
         None,
     )
-
-
-async def _verdict(judge: Judge, query: Query, reply: str) -> Verdict:
-    """The judge's verdict; a judge of the user's own that breaks on one reply has failed on it."""
-    try:
-        return await judge(query, reply)
-    except (BudgetSpent, ModelUnavailable, JudgeError):
-        raise
-    except Exception as error:
-        return Verdict(failed=f"the judge raised {type(error).__name__}: {error}")
 
 
 def _without_texts(result: Judged) -> Judged:

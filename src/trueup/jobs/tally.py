@@ -16,8 +16,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from trueup.errors import JudgeError, TrueupError
-from trueup.judges.judge import Judge
-from trueup.prompt.drpo import ChoosesCriteria
+from trueup.judges.judge import ChoosesCriteria, Judge
 from trueup.types import Query, Verdict
 
 HOPELESS = 24

@@ -10,7 +10,8 @@ set. It lets `BudgetSpent` and unreachable-server errors through, because those 
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Coroutine, Iterable
+from typing import Any, Protocol, runtime_checkable
 
 from trueup.errors import BudgetSpent, JudgeError, ModelUnavailable
 from trueup.types import Query, Verdict
@@ -20,6 +21,13 @@ class Judge(Protocol):
     """Scores one reply to one query on a scale of 1 to 5 per criterion."""
 
     async def __call__(self, query: Query, reply: str) -> Verdict: ...
+
+
+@runtime_checkable
+class ChoosesCriteria(Protocol):
+    """A judge that can choose criteria for many queries ahead of the search, in one burst."""
+
+    def select_all(self, queries: Iterable[Query]) -> Coroutine[Any, Any, Any]: ...
 
 
 async def judged(judge: Judge, query: Query, reply: str) -> Verdict:

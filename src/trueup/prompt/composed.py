@@ -21,18 +21,18 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from trueup.errors import SettingsError
-from trueup.judges.judge import Judge
+from trueup.judges.judge import ChoosesCriteria, Judge
 from trueup.loop import Round
 from trueup.models.model import Model
 from trueup.models.several import together
+from trueup.prompt.account import concluded, recorded
 from trueup.prompt.candidates import Archive, Candidate, Measurement
-from trueup.prompt.drpo import ChoosesCriteria
 from trueup.prompt.effects import Effects
 from trueup.prompt.measuring import Measuring
 from trueup.prompt.ordering import shuffled
@@ -155,46 +155,21 @@ class Composed:
         return state.phase == "done"
 
     def result(self, state: State) -> Found:
-        best = state.beam[0].candidate
-        searched = [query for query in self.archive.of(best) if query in set(self._search)]
-        return Found(
-            prompt=best.prompt,
-            search_score=self.archive.mean(best, searched),
-            validation_score=self.archive.mean(best, self._validation),
-            candidates=len(self._known),
-            policy_calls=self.policy_calls,
-            notes=(*self._notes, *self._measuring.unjudged()),
+        return concluded(
+            state.beam[0].candidate,
+            self.archive,
+            self._search,
+            self._validation,
+            len(self._known),
+            self.policy_calls,
+            (*self._notes, *self._measuring.unjudged()),
         )
 
     def record(self, turn: Round[State, Proposal, Judged]) -> dict[str, Any]:
         """A round as JSON: what was tried, and what each part is taken to be worth."""
-        best = turn.state.beam[0].candidate
-        return {
-            "number": turn.number,
-            "phase": turn.state.phase,
-            "best": best.id,
-            "score": self.archive.mean(best),
-            "policy_calls": self.policy_calls,
-            "survivors": [node.candidate.id for node in turn.state.beam],
-            "parts": {name: round(worth, 3) for name, worth in self._effects.worths().items()},
-            "candidates": [
-                {
-                    "id": one.candidate.id,
-                    "parent": one.candidate.parent,
-                    "arm": one.candidate.arm,
-                    "note": one.candidate.note,
-                    "instruction": one.candidate.prompt.instruction,
-                    "demonstrations": len(one.candidate.prompt.demonstrations),
-                    "retrieval": asdict(one.candidate.prompt.retrieval),
-                    "score": self.archive.mean(one.candidate),
-                    "queries": len(one.measurements),
-                    "failed": sum(m.reward is None for m in one.measurements),
-                    "dropped": one.dropped,
-                }
-                for one in turn.judged
-            ],
-            "notes": list(self._notes),
-        }
+        worths = {name: round(worth, 3) for name, worth in self._effects.worths().items()}
+        told = recorded(turn, self.archive, self.policy_calls, self._notes)
+        return told | {"parts": worths}
 
     # Composing
 
