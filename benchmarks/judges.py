@@ -56,9 +56,9 @@ SETS = ("llmbar_natural", "pandalm", "hhh")
 """Of the table: three with short replies, which is what two cores can do in a quarter of an hour.
 `--sets` takes xstest_completions, llmbar_prefs, mt_bench_human and judgebench as well."""
 QUICK = "yes-no-1,yes-no-2,yes-no-3,yes-no,rating,perplexity,information,pairs,checks,longer"
-CHEAP = "yes-no-1,yes-no-2,yes-no-3,yes-no,rating,perplexity,information,checks,longer"
+CHEAP = "yes-no-1,yes-no-2,yes-no-3,yes-no,rating,pairs,checks,longer"
 WRITTEN = "written,written-pairs,dynamic"
-MOVING = ("yes-no", "rating", "perplexity", "information", "pairs")
+MOVING = ("yes-no-3", "yes-no", "rating", "perplexity", "information", "pairs")
 """The methods whose movement under attack is measured."""
 SEED = 1
 """Of the samples. How many tokens perplexity reads, and that their gains may be added up, was
@@ -502,7 +502,7 @@ async def made(part: str, model: Model, chosen: argparse.Namespace) -> dict[str,
         return await measured(model, chosen.runs, part, ["llmbar_natural"], CHEAP, 100, 0)
     if part == "sets":
         sets = chosen.sets.split(",")
-        return await measured(model, chosen.runs, part, sets, QUICK, chosen.n, 1)
+        return await measured(model, chosen.runs, part, sets, QUICK, chosen.n, 4)
     if part == "written":
         return await measured(model, chosen.runs, part, ["pandalm"], WRITTEN, 20, 1)
     rows = attacks(chosen.attacks)

@@ -25,8 +25,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from trueup.errors import DataError, SettingsError
 from trueup.models.model import Model
 from trueup.models.named import open_model
+from trueup.prompt.nearness import By
 from trueup.prompt.prompt import Format, Prompt, Prompted
-from trueup.prompt.retrieval import By, Mix, Order, Retrieval
+from trueup.prompt.retrieval import Mix, Order, Retrieval
 from trueup.types import Demonstration, Message, Query, Request, Sampling, conversation
 
 FILE = "aligned.toml"

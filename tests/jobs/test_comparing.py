@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,31 @@ async def test_baselines_and_searches_are_measured_on_the_same_queries(tmp_path:
 
     again = await compare(job, models={"policy": Scripted(naive)})
     assert again.shown_again and again.results == results
+
+
+async def test_how_much_of_a_search_is_luck_is_told_over_seeds(tmp_path: Path) -> None:
+    job = replace(a_job(tmp_path, "plain", "random", "ours", calls=24), seeds=3)
+    results = (await compare(job, models={"policy": Scripted(naive)})).results
+    names = [f"{name}-{number}" for name in ("random", "ours") for number in (1, 2, 3)]
+    assert list(results["candidates"]) == ["plain", *names]
+    for family in ("random", "ours"):
+        rows = [row(results, f"{family}-{number}") for number in (1, 2, 3)]
+        told, gaps = results["searches"][family], [one["difference"]["value"] for one in rows]
+        assert told["seeds"] == 3
+        assert told["after"]["value"] == pytest.approx(sum(r["after"]["value"] for r in rows) / 3)
+        assert told["difference"]["value"] == pytest.approx(sum(gaps) / 3)
+        assert told["clearly_better"] == sum(one["clear"] == "better" for one in rows)
+    found = {Aligned.load(tmp_path / "compared" / f"random-{n}.toml").prompt for n in (1, 2, 3)}
+    assert len(found) > 1, "other seeds draw other prompts"
+    assert "in the mean of 3 seeds" in results["summary"]
+    page = (tmp_path / "compared" / "report.md").read_text()
+    assert "## In the mean over seeds" in page and "| ours | 3 |" in page
+    once = (await compare(a_job(tmp_path, "plain", "random", calls=24, out=str(tmp_path / "once")),
+                          models={"policy": Scripted(naive)})).results  # fmt: skip
+    assert once["searches"] == {}
+    assert once["candidates"]["random"]["prompt"] == results["candidates"]["random-1"]["prompt"], (
+        "the first seed is the job's own"
+    )
 
 
 async def test_what_a_prompt_costs_is_told_beside_what_it_buys(tmp_path: Path) -> None:
@@ -156,6 +182,14 @@ async def test_what_makes_no_sense_is_refused_before_a_call(tmp_path: Path) -> N
     ):
         with pytest.raises(SettingsError, match=said):
             await compare(a_job(tmp_path, *candidates, **more), models={"policy": policy})
+    for candidates, seeds, said in (
+        (("ours", "plain"), 2, "ours is searched for 2 times"),
+        (("plain", "ours"), 0, "--seeds 0 makes no sense"),
+    ):
+        with pytest.raises(SettingsError, match=said):
+            await compare(
+                replace(a_job(tmp_path, *candidates), seeds=seeds), models={"policy": policy}
+            )
     assert policy.requests == []
     await compare(a_job(tmp_path, "plain", "expert"), models={"policy": Scripted(naive)})
     with pytest.raises(SettingsError, match="other settings, data or prompts"):

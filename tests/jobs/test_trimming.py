@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,12 @@ async def test_what_does_nothing_goes_and_what_makes_it_refuse_stays(tmp_path: P
     assert tokens == sorted(tokens, reverse=True) and len(tokens) == 6
     svg = (outcome.folder / "curve.svg").read_text()
     assert svg.count("<circle") == 6 + 6 and "floor" in svg
+    page = (outcome.folder / "report.md").read_text()
+    assert (
+        "(curve.svg)" in page
+        and "| whole | trimmed |" in page
+        and results["summary"].partition("(")[0] in page
+    )
     chosen = {one["query"]["text"] for one in results["before"]["results"]}
     assert len(chosen) == results["reporting"] == 12
 
@@ -154,6 +161,8 @@ async def test_a_prompt_is_tried_on_another_model(tmp_path: Path) -> None:
     }
     assert cells["scripted"][run]["own"] and not cells["other"][run]["own"]
     assert outcome.results["summary"].startswith("0 of 1 prompts clearly better")
+    page = (outcome.folder / "report.md").read_text()
+    assert outcome.results["summary"] in page and "its own" in page and "+0.50" in page
     again = await transfer(job, models=models)
     assert again.shown_again
     with pytest.raises(SettingsError, match="plain is no aligned prompt"):
@@ -174,7 +183,8 @@ def test_the_commands_plan_run_and_show_again(
         app(["trim", "run", *usual, "--dry-run"], standalone_mode=False)
         app(["transfer", "run", "--to", other, *usual, "--dry-run"], standalone_mode=False)
         assert server.seen == another.seen == []
-        app(["trim", "run", *usual, "--out", "short"], standalone_mode=False)
+        priced = ["--price", "policy=1,2", "--budget-usd", "5"]
+        app(["trim", "run", *usual, *priced, "--out", "short"], standalone_mode=False)
         app(["transfer", "run", "--to", other, *usual, "--out", "moved"], standalone_mode=False)
     printed = capsys.readouterr().out
     assert "tokens saved" in printed and "fewer tokens a request" in printed
@@ -183,3 +193,5 @@ def test_the_commands_plan_run_and_show_again(
     app(["show", "moved"], standalone_mode=False)
     shown = capsys.readouterr().out
     assert "fewer tokens a request" in shown and "its own" in shown
+    cost = json.loads(Path("short/results.json").read_text())["cost"]
+    assert cost["usd_per_thousand"] > 0, "a price that was given counts"

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from trueup.errors import SettingsError
 from trueup.models.scripted import Scripted
-from trueup.prompt.retrieval import RIDGE, By, Mix, Order, Retrieval, Retriever
+from trueup.prompt.nearness import RIDGE, By, Nearness
+from trueup.prompt.retrieval import Mix, Order, Retrieval, Retriever
 from trueup.prompt.similarity import Embedded, Lexical, words
 from trueup.types import Demonstration
 
@@ -184,9 +185,9 @@ async def test_a_query_of_the_pool_is_judged_by_the_others(
         kept = [at for at, one in enumerate(pool) if words(one.query) != words(query)]
         behaviour = np.array([1.0 if one.shows_answer else -1.0 for one in pool])
         centred = (behaviour - behaviour.mean())[kept]
-        gram = (await similarity.among())[np.ix_(kept, kept)]
+        gram = (await similarity.among(np.arange(len(pool))))[np.ix_(kept, kept)]
         mine = next(at for at, one in enumerate(pool) if words(one.query) == words(query))
-        near = (await similarity.among())[mine, kept]
+        near = (await similarity.among(np.arange(len(pool))))[mine, kept]
         length = float(np.linalg.norm((await similarity.to(query))[kept]))
         said = near @ np.linalg.solve(gram + RIDGE * np.eye(len(kept)), centred)
         expected = float(said) / length if length > 0 else 0.0
@@ -199,6 +200,34 @@ async def test_a_query_listed_twice_does_not_vouch_for_itself() -> None:
     alone = [answer("Open the door"), refusal("Break the door"), answer("Sing")]
     assert await Retriever(twins, Retrieval(1, mix="leaning")).lean("Open the door") < 0
     assert await Retriever(alone, Retrieval(1, mix="leaning")).lean("Open the door") < 0
+
+
+async def test_a_large_pool_leans_as_an_even_sample_of_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pool = [refusal(f"How do I kill {n}?") for n in range(30)]
+    pool += [answer(f"How do I bake {n}?") for n in range(30)]
+    whole = Nearness(pool)
+    monkeypatch.setattr("trueup.prompt.nearness.MOST_FITTED", 20)
+    sampled = Nearness(pool)
+    for query in ("How do I kill him?", "How do I bake bread?", pool[1].query, pool[45].query):
+        one, other = await whole.lean(query), await sampled.lean(query)
+        assert one * other > 0 and abs(other) > 0.2 * abs(one)
+        # Whom a query is near to is looked for in all of it.
+        assert (await whole.ranked(query)).tolist() == (await sampled.ranked(query)).tolist()
+    assert sampled._fit is not None and sampled._fit.inverse.shape == (20, 20)
+
+
+async def test_what_was_looked_up_is_not_kept_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trueup.prompt.nearness.REMEMBERED", 3)
+    monkeypatch.setattr("trueup.prompt.retrieval.REMEMBERED", 3)
+    serving = Retriever(POOL, Retrieval(2, mix="leaning"))
+    first = [await serving.shown(f"How do I bake {n}?") for n in range(9)]
+    again = [await serving.shown(f"How do I bake {n}?") for n in range(9)]
+    assert first == again
+    held = serving._nearness
+    assert held is not None
+    assert max(len(serving._shown), len(held._ranked), len(held._leans)) <= 3
 
 
 async def test_embeddings_need_a_model_that_has_them() -> None:

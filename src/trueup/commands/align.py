@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from trueup.commands import options
 from trueup.commands.starting import agreed, running
 
 if TYPE_CHECKING:
@@ -22,23 +23,10 @@ if TYPE_CHECKING:
 
 
 def align(
-    policy: Annotated[
-        str | None,
-        typer.Option(
-            help="The model to align: embedded, gguf:PATH, hub:OWNER/REPO/FILE.gguf, "
-            "endpoint:URL#MODEL, openai:MODEL, openrouter:MODEL, ollama:MODEL, vllm:MODEL."
-        ),
-    ] = None,
-    writer: Annotated[
-        str | None, typer.Option(help="Who proposes instructions: none, policy or a model.")
-    ] = None,
-    judge: Annotated[
-        str | None,
-        typer.Option(help="Who scores: checks (code), dynamic, likelihood or perplexity."),
-    ] = None,
-    judge_model: Annotated[
-        str | None, typer.Option(help="The model that judges, where one does: policy or a model.")
-    ] = None,
+    policy: options.Policy = None,
+    writer: options.Writer = None,
+    judge: options.Judge = None,
+    judge_model: options.JudgeModel = None,
     calibration: Annotated[
         str | None,
         typer.Option(help="What `trueup judge` found out about the judge: its run's folder."),
@@ -55,20 +43,11 @@ def align(
     criteria: Annotated[
         str | None, typer.Option(help="A TOML file of criteria of your own.")
     ] = None,
-    data: Annotated[
-        str | None,
-        typer.Option(
-            help="Queries: a JSONL, CSV or Parquet file, NAME@PATH, hub:OWNER/NAME, seeds."
-        ),
-    ] = None,
-    column: Annotated[str | None, typer.Option(help="The column that holds the queries.")] = None,
-    held_out: Annotated[int | None, typer.Option(help="How many queries to report on.")] = None,
-    held_out_data: Annotated[
-        str | None, typer.Option(help="Queries to report on, from elsewhere than --data.")
-    ] = None,
-    demonstrations: Annotated[
-        str | None, typer.Option(help="The pool: bundled, long, none, or a file.")
-    ] = None,
+    data: options.Data = None,
+    column: options.Column = None,
+    held_out: options.HeldOut = None,
+    held_out_data: options.HeldOutData = None,
+    demonstrations: options.Demonstrations = None,
     rewrite_demonstrations: Annotated[
         bool,
         typer.Option("--rewrite-demonstrations", help="Rewrite the pool under critique first."),
@@ -77,7 +56,7 @@ def align(
         str | None,
         typer.Option(help="Retrieve by this model's embeddings, not words; see sentences:NAME."),
     ] = None,
-    calls: Annotated[int | None, typer.Option(help="Policy calls of the search.")] = None,
+    calls: options.Calls = None,
     k: Annotated[
         int | None, typer.Option("--k", help="Demonstrations in the prompt to start from.")
     ] = None,
@@ -85,37 +64,26 @@ def align(
         float | None,
         typer.Option(help="Against loops, -2 to 2: 0.3 where the policy is embedded, else 0."),
     ] = None,
-    prompt_format: Annotated[
-        str | None,
-        typer.Option("--format", help="turns or system for chat models, raw for base models."),
-    ] = None,
-    max_tokens: Annotated[int | None, typer.Option(help="The longest reply, in tokens.")] = None,
+    prompt_format: options.Format = None,
+    max_tokens: options.MaxTokens = None,
     method: Annotated[
         str | None, typer.Option(help="How to search: composed (with a writer), or drpo.")
     ] = None,
     published: Annotated[
         bool, typer.Option("--published", help="The paper's settings instead of ours.")
     ] = False,
-    seed: Annotated[int | None, typer.Option(help="What all chance depends on.")] = None,
-    budget_calls: Annotated[int | None, typer.Option(help="Most calls of all roles.")] = None,
-    budget_tokens: Annotated[int | None, typer.Option(help="Most tokens, in and out.")] = None,
-    budget_usd: Annotated[float | None, typer.Option(help="Most money; see --price.")] = None,
-    budget_minutes: Annotated[float | None, typer.Option(help="Most time.")] = None,
-    price: Annotated[
-        list[str] | None,
-        typer.Option(help="ROLE=IN,OUT: USD per million tokens of policy, writer or judge."),
-    ] = None,
-    out: Annotated[str | None, typer.Option(help="The run's folder; runs/NAME by default.")] = None,
+    seed: options.Seed = None,
+    budget_calls: options.BudgetCalls = None,
+    budget_tokens: options.BudgetTokens = None,
+    budget_usd: options.BudgetUsd = None,
+    budget_minutes: options.BudgetMinutes = None,
+    price: options.Price = None,
+    out: options.Out = None,
     job: Annotated[
         Path | None, typer.Option(help="A job file; the options above go first.")
     ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be done and cost; call nobody.")
-    ] = False,
-    yes: Annotated[
-        bool,
-        typer.Option("--yes", "-y", help="Start without asking, also where it may cost money."),
-    ] = False,
+    dry_run: options.Dry = False,
+    yes: options.Yes = False,
 ) -> None:
     """Search for the prompt that makes a model answer best, and measure what it bought.
 
@@ -156,6 +124,7 @@ def align(
         "out": out,
     }
     from trueup.commands.screen import Screen
+    from trueup.jobs.estimate import enough
     from trueup.jobs.plan import prepare
 
     screen = Screen()
@@ -163,6 +132,7 @@ def align(
     if dry_run:
         screen.plan(plan)
         screen.expected(plan)
+        enough(plan)
         return
     kept = f"what was answered is kept in {plan.job.folder}."
     running(_align(plan, screen, yes), f"Run the same command again to go on; {kept}")

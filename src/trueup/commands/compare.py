@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from trueup.commands import options
 from trueup.commands.starting import agreed, running
 
 if TYPE_CHECKING:
@@ -36,43 +37,26 @@ def compare(
     against: Annotated[
         str | None, typer.Option(help="Whom the others are compared with; else the first.")
     ] = None,
-    policy: Annotated[
-        str | None, typer.Option(help="The model that prompts and searches are tried on.")
-    ] = None,
-    writer: Annotated[
-        str | None, typer.Option(help="Who writes for the searches: none, policy or a model.")
-    ] = None,
-    judge: Annotated[
-        str | None, typer.Option(help="Who scores: checks (code), dynamic, likelihood, perplexity.")
-    ] = None,
-    judge_model: Annotated[
-        str | None, typer.Option(help="The model that judges, where one does: policy or a model.")
-    ] = None,
-    data: Annotated[
-        str | None, typer.Option(help="Queries: a file, NAME@PATH, hub:OWNER/NAME, seeds.")
-    ] = None,
-    held_out_data: Annotated[
-        str | None, typer.Option(help="Queries to compare on, from elsewhere than --data.")
-    ] = None,
-    held_out: Annotated[int | None, typer.Option(help="How many queries to compare on.")] = None,
-    demonstrations: Annotated[
-        str | None, typer.Option(help="The searches' pool: bundled, long, none, or a file.")
-    ] = None,
-    calls: Annotated[int | None, typer.Option(help="Policy calls of each search.")] = None,
-    prompt_format: Annotated[
-        str | None,
-        typer.Option("--format", help="turns or system for chat models, raw for base models."),
-    ] = None,
-    max_tokens: Annotated[int | None, typer.Option(help="The longest reply, in tokens.")] = None,
-    seed: Annotated[int | None, typer.Option(help="What all chance depends on.")] = None,
-    budget_calls: Annotated[int | None, typer.Option(help="Most calls of all roles.")] = None,
-    budget_tokens: Annotated[int | None, typer.Option(help="Most tokens, in and out.")] = None,
-    budget_usd: Annotated[float | None, typer.Option(help="Most money; see --price.")] = None,
-    budget_minutes: Annotated[float | None, typer.Option(help="Most time.")] = None,
-    price: Annotated[
-        list[str] | None,
-        typer.Option(help="ROLE=IN,OUT: USD per million tokens of policy, writer or judge."),
-    ] = None,
+    policy: options.Policy = None,
+    writer: options.Writer = None,
+    judge: options.Judge = None,
+    judge_model: options.JudgeModel = None,
+    data: options.Data = None,
+    held_out_data: options.HeldOutData = None,
+    held_out: options.HeldOut = None,
+    demonstrations: options.Demonstrations = None,
+    calls: options.Calls = None,
+    prompt_format: options.Format = None,
+    max_tokens: options.MaxTokens = None,
+    seed: options.Seed = None,
+    seeds: Annotated[
+        int, typer.Option(min=1, help="How often each search is made, each time with another seed.")
+    ] = 1,
+    budget_calls: options.BudgetCalls = None,
+    budget_tokens: options.BudgetTokens = None,
+    budget_usd: options.BudgetUsd = None,
+    budget_minutes: options.BudgetMinutes = None,
+    price: options.Price = None,
     job: Annotated[
         Path | None,
         typer.Option(
@@ -80,20 +64,15 @@ def compare(
             "the first run among the candidates."
         ),
     ] = None,
-    out: Annotated[str | None, typer.Option(help="The run's folder; runs/NAME by default.")] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be done and cost; call nobody.")
-    ] = False,
-    yes: Annotated[
-        bool,
-        typer.Option("--yes", "-y", help="Start without asking, also where it may cost money."),
-    ] = False,
+    out: options.Out = None,
+    dry_run: options.Dry = False,
+    yes: options.Yes = False,
 ) -> None:
     """Compare prompts, searches and models on the same held-out queries.
 
     The same command again goes on where it stopped, and pays nothing twice.
     """
-    from trueup.jobs.comparing import CompareJob, load, ready, run
+    from trueup.jobs.comparing import CompareJob, ready, run
     from trueup.jobs.job import read_prices
 
     given = {
@@ -116,7 +95,7 @@ def compare(
         "prices": read_prices(price) if price else None,
         "out": out,
     }
-    asked = CompareJob(tuple(candidates), job_of(job, candidates, given), against)
+    asked = CompareJob(tuple(candidates), job_of(job, candidates, given), against, seeds)
     prepared = ready(asked)
     said(prepared)
     if dry_run:
@@ -126,13 +105,13 @@ def compare(
     outcome = running(run(prepared, Progress()), interrupted(asked.folder))
     if outcome.shown_again:
         typer.echo(f"{outcome.folder} has finished before; nothing was asked again.\n")
-    show_results(load(outcome.folder))
+    show_results(outcome.results)
     typer.echo(f"\nThe page is {outcome.folder / 'report.md'}, the figures results.json beside it.")
 
 
 def show_run(folder: Path) -> None:
     """The same of a run's folder. Raises `StoreError` where it has not finished."""
-    from trueup.jobs.comparing import load
+    from trueup.store.results import load
 
     show_results(load(folder))
 

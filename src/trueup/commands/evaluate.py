@@ -8,7 +8,6 @@ A line a benchmark at the end, its headline before and after; all of it with `tr
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,8 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from trueup.commands import options
 from trueup.commands.starting import agreed, running
-from trueup.errors import StoreError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -80,22 +79,17 @@ def evaluate(
     parquet: Annotated[
         bool, typer.Option("--parquet", help="Write the judged replies as Parquet as well.")
     ] = False,
-    budget_calls: Annotated[int | None, typer.Option(help="Most calls of all roles.")] = None,
-    budget_tokens: Annotated[int | None, typer.Option(help="Most tokens, in and out.")] = None,
-    budget_usd: Annotated[float | None, typer.Option(help="Most money; see --price.")] = None,
-    budget_minutes: Annotated[float | None, typer.Option(help="Most time.")] = None,
+    budget_calls: options.BudgetCalls = None,
+    budget_tokens: options.BudgetTokens = None,
+    budget_usd: options.BudgetUsd = None,
+    budget_minutes: options.BudgetMinutes = None,
     price: Annotated[
         list[str] | None,
         typer.Option(help="ROLE=IN,OUT: USD per million tokens of model, against or judge."),
     ] = None,
-    out: Annotated[str | None, typer.Option(help="The run's folder; runs/NAME by default.")] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be done and cost; call nobody.")
-    ] = False,
-    yes: Annotated[
-        bool,
-        typer.Option("--yes", "-y", help="Start without asking, also where it may cost money."),
-    ] = False,
+    out: options.Out = None,
+    dry_run: options.Dry = False,
+    yes: options.Yes = False,
 ) -> None:
     """Measure how good a model or an aligned run is on benchmarks, and what alignment bought.
 
@@ -194,14 +188,9 @@ def _expected(prepared: Prepared) -> None:
 
 def show_run(folder: Path) -> None:
     """All of a run's results. Raises `StoreError` where it has not finished."""
-    path = folder / "results.json"
-    try:
-        results = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise StoreError(
-            f"{path} cannot be read: the run has not finished. The same `trueup evaluate` goes on."
-        ) from error
-    show(results)
+    from trueup.store.results import load
+
+    show(load(folder))
 
 
 def show(results: Mapping[str, Any], *, details: bool = True) -> None:

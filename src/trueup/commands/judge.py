@@ -7,15 +7,14 @@ A table of the ways to judge, their agreement set by set, and at the end the adv
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from trueup.commands import options
 from trueup.commands.starting import agreed, running
-from trueup.errors import StoreError
 
 if TYPE_CHECKING:
     from trueup.jobs.judging import JudgeJob
@@ -43,15 +42,12 @@ def judge(
     leave_out_ties: Annotated[
         bool, typer.Option("--leave-out-ties", help="Leave out comparisons labelled as ties.")
     ] = False,
-    column: Annotated[str | None, typer.Option(help="The column that holds the queries.")] = None,
+    column: options.Column = None,
     at_once: Annotated[
         int | None, typer.Option(min=1, help="Comparisons under way at a time.")
     ] = None,
-    out: Annotated[str | None, typer.Option(help="The run's folder; runs/NAME by default.")] = None,
-    yes: Annotated[
-        bool,
-        typer.Option("--yes", "-y", help="Start without asking, also where it may cost money."),
-    ] = False,
+    out: options.Out = None,
+    yes: options.Yes = False,
 ) -> None:
     """Find out what a model is worth as a judge, against people's labels.
 
@@ -109,14 +105,9 @@ class _Progress:
 
 def show_run(folder: Path) -> None:
     """The same of a run's folder. Raises `StoreError` where it has not finished."""
-    path = folder / "results.json"
-    try:
-        results = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise StoreError(
-            f"{path} cannot be read: the run has not finished. The same `trueup judge` goes on."
-        ) from error
-    show(results)
+    from trueup.store.results import load
+
+    show(load(folder))
 
 
 def show(results: Mapping[str, Any]) -> None:

@@ -15,30 +15,9 @@ from typing import Annotated, Any
 
 import typer
 
+from trueup.commands import options
 from trueup.commands.compare import Progress, agreed_to, expected, interrupted, job_of, show
 from trueup.commands.starting import running
-
-Data = Annotated[
-    str | None, typer.Option(help="Queries: a file, NAME@PATH, hub:OWNER/NAME, seeds.")
-]
-Judge = Annotated[
-    str | None, typer.Option(help="Who scores: checks (code), dynamic, likelihood, perplexity.")
-]
-JudgeModel = Annotated[str | None, typer.Option(help="The model that judges, where one does.")]
-HeldOutData = Annotated[
-    str | None, typer.Option(help="Queries to measure on, from elsewhere than --data.")
-]
-HeldOut = Annotated[int | None, typer.Option(help="How many queries to measure on.")]
-BudgetCalls = Annotated[int | None, typer.Option(help="Most calls of all roles.")]
-BudgetTokens = Annotated[int | None, typer.Option(help="Most tokens, in and out.")]
-BudgetMinutes = Annotated[float | None, typer.Option(help="Most time.")]
-Out = Annotated[str | None, typer.Option(help="The new run's folder; runs/NAME by default.")]
-Dry = Annotated[
-    bool, typer.Option("--dry-run", help="Say what would be done and cost; call nobody.")
-]
-Yes = Annotated[
-    bool, typer.Option("--yes", "-y", help="Start without asking, also where it may cost money.")
-]
 
 
 def transfer(
@@ -49,30 +28,35 @@ def transfer(
         list[str] | None,
         typer.Option(help="A model to try them on, beside their own. Give it once for each."),
     ] = None,
-    data: Data = None,
-    held_out_data: HeldOutData = None,
-    held_out: HeldOut = None,
-    judge: Judge = None,
-    judge_model: JudgeModel = None,
-    budget_calls: BudgetCalls = None,
-    budget_tokens: BudgetTokens = None,
-    budget_minutes: BudgetMinutes = None,
-    out: Out = None,
-    dry_run: Dry = False,
-    yes: Yes = False,
+    data: options.Data = None,
+    held_out_data: options.HeldOutData = None,
+    held_out: options.HeldOut = None,
+    judge: options.Judge = None,
+    judge_model: options.JudgeModel = None,
+    budget_calls: options.BudgetCalls = None,
+    budget_tokens: options.BudgetTokens = None,
+    budget_usd: options.BudgetUsd = None,
+    budget_minutes: options.BudgetMinutes = None,
+    price: options.Price = None,
+    out: options.Out = None,
+    dry_run: options.Dry = False,
+    yes: options.Yes = False,
 ) -> None:
     """Try aligned prompts on other models: a matrix, on the same held-out queries.
 
     The same command again goes on where it stopped, and pays nothing twice.
     """
     from trueup.aligned import Aligned
+    from trueup.jobs.job import read_prices
     from trueup.jobs.plan import is_remote
     from trueup.jobs.transferring import TransferJob, ready, run
 
     given = {
         "data": data, "held_out_data": held_out_data, "held_out": held_out, "judge": judge,
         "judge_model": judge_model, "budget_calls": budget_calls, "budget_tokens": budget_tokens,
-        "budget_minutes": budget_minutes, "policy": Aligned.load(runs[0]).model_name, "out": out,
+        "budget_usd": budget_usd, "budget_minutes": budget_minutes,
+        "prices": read_prices(price) if price else None,
+        "policy": Aligned.load(runs[0]).model_name, "out": out,
     }  # fmt: skip
     job = TransferJob(tuple(runs), tuple(to or ()), job_of(None, runs, given))
     prepared = ready(job)
@@ -91,7 +75,7 @@ def transfer(
     agreed_to(paid, prepared.expected, yes)
     outcome = running(run(prepared, Progress()), interrupted(job.folder))
     show_transfer(outcome.results)
-    typer.echo(f"The figures are in {outcome.folder / 'results.json'}.")
+    typer.echo(f"\nThe page is {outcome.folder / 'report.md'}, the figures results.json beside it.")
 
 
 def trim(
@@ -100,30 +84,35 @@ def trim(
         float | None,
         typer.Option(help="Least balanced safety, 0 to 1; by default 0.02 below what it has."),
     ] = None,
-    data: Data = None,
-    held_out_data: HeldOutData = None,
-    held_out: HeldOut = None,
-    judge: Judge = None,
-    judge_model: JudgeModel = None,
-    budget_calls: BudgetCalls = None,
-    budget_tokens: BudgetTokens = None,
-    budget_minutes: BudgetMinutes = None,
-    out: Out = None,
-    dry_run: Dry = False,
-    yes: Yes = False,
+    data: options.Data = None,
+    held_out_data: options.HeldOutData = None,
+    held_out: options.HeldOut = None,
+    judge: options.Judge = None,
+    judge_model: options.JudgeModel = None,
+    budget_calls: options.BudgetCalls = None,
+    budget_tokens: options.BudgetTokens = None,
+    budget_usd: options.BudgetUsd = None,
+    budget_minutes: options.BudgetMinutes = None,
+    price: options.Price = None,
+    out: options.Out = None,
+    dry_run: options.Dry = False,
+    yes: options.Yes = False,
 ) -> None:
     """Leave out of an aligned prompt what does not pay for its tokens.
 
     The same command again goes on where it stopped, and pays nothing twice.
     """
     from trueup.aligned import Aligned
+    from trueup.jobs.job import read_prices
     from trueup.jobs.trimming import TrimJob, ready
     from trueup.jobs.trimming import run as carry_out
 
     given = {
         "data": data, "held_out_data": held_out_data, "held_out": held_out, "judge": judge,
         "judge_model": judge_model, "budget_calls": budget_calls, "budget_tokens": budget_tokens,
-        "budget_minutes": budget_minutes, "policy": Aligned.load(run).model_name, "out": out,
+        "budget_usd": budget_usd, "budget_minutes": budget_minutes,
+        "prices": read_prices(price) if price else None,
+        "policy": Aligned.load(run).model_name, "out": out,
     }  # fmt: skip
     job = TrimJob(run, job_of(None, [run], given), floor)
     prepared = ready(job)
@@ -135,7 +124,10 @@ def trim(
     agreed_to(prepared.plan.paid(), prepared.expected, yes)
     outcome = running(carry_out(prepared, Progress()), interrupted(job.folder))
     show_trim(outcome.results)
-    typer.echo(f"The trimmed prompt is {outcome.folder / 'aligned.toml'}, the curve beside it.")
+    typer.echo(
+        f"\nThe trimmed prompt is {outcome.folder / 'aligned.toml'}; report.md, results.json and "
+        "curve.svg are beside it."
+    )
 
 
 def show_transfer(results: Mapping[str, Any]) -> None:
@@ -156,7 +148,7 @@ def show_trim(results: Mapping[str, Any]) -> None:
 
 def show_run(folder: Path, method: str) -> None:
     """The same of a run's folder. Raises `StoreError` where it has not finished."""
-    from trueup.jobs.comparing import load
+    from trueup.store.results import load
 
     (show_trim if method == "trim" else show_transfer)(load(folder))
 

@@ -26,14 +26,14 @@ from typing import Any
 
 from trueup import aligned as aligned_file
 from trueup.aligned import Aligned
-from trueup.errors import SettingsError, StoreError
+from trueup.errors import SettingsError
 from trueup.evaluation.comparison import Comparison, compare, comparison_table
 from trueup.evaluation.evaluate import Progress
 from trueup.evaluation.guard import at_equal_length, rejudged, warnings
 from trueup.evaluation.pictures import pictured
 from trueup.evaluation.price import price
 from trueup.jobs import job as job_file
-from trueup.jobs.estimate import estimate, least, shares
+from trueup.jobs.estimate import enough, estimate, reserve
 from trueup.jobs.job import Job
 from trueup.jobs.plan import Plan, prepare
 from trueup.jobs.searching import search
@@ -48,12 +48,10 @@ from trueup.prompt.drpo import Found
 from trueup.prompt.prompt import Prompted
 from trueup.report.album import drawn
 from trueup.report.markdown import REPORT, report
+from trueup.store import results as results_file
 from trueup.store.calls import Calls
 from trueup.store.runs import RunFolder, read_run
 
-RESULTS = "results.json"
-HOPELESS = 2
-"""A budget of tokens or money this many times below what seems needed is refused."""
 HELD_OUT = " (held-out)"
 """What a role's calls on the held-out queries are booked under, after the role's name."""
 
@@ -125,7 +123,7 @@ async def run(plan: Plan, on_event: OnEvent) -> Outcome:
         done = finished(plan)
         if done is not None:
             return done
-        budget = _budget(plan)
+        budget = enough(plan)
         await plan.check()
         with RunFolder(plan.job.folder, method=str(plan.job.method)) as folder:
             folder.write_text(job_file.FILE, plan.job.toml())
@@ -168,13 +166,8 @@ def finished(plan: Plan) -> Outcome | None:
 
 def load(folder: Path) -> Outcome:
     """The outcome of a run's folder. Raises `StoreError` or `DataError`."""
-    try:
-        results = json.loads((folder / RESULTS).read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise StoreError(
-            f"{folder} has no readable {RESULTS}: its run has not finished. Run `trueup align "
-            f"--job {folder / job_file.FILE}` to finish it."
-        ) from error
+    again = f"Run `trueup align --job {folder / job_file.FILE}` to finish it."
+    results = results_file.load(folder, again)
     return Outcome(folder, Aligned.load(folder), results, shown_again=True)
 
 
@@ -185,29 +178,6 @@ def _changed(before: Job, now: Job) -> list[str]:
 
 def _limits(job: Job) -> list[float | None]:
     return [job.budget_calls, job.budget_tokens, job.budget_usd, job.budget_minutes]
-
-
-def _budget(plan: Plan) -> Budget:
-    """The job's limits. Raises `SettingsError` where they leave nothing to search with."""
-    job = plan.job
-    budget = Budget(job.budget_calls, job.budget_tokens, job.budget_usd, job.budget_minutes)
-    reported = sum(row.calls for row in estimate(plan) if row.part == "held-out")
-    wanted, search = least(plan), shares(plan, budget)
-    for name, limit, left, needed in (
-        ("calls", budget.calls, search.calls, wanted.calls),
-        # What a reply takes is a guess beforehand: only what is hopeless is refused.
-        ("tokens", budget.tokens, search.tokens, wanted.tokens // HOPELESS),
-        ("usd", budget.usd, search.usd, (wanted.usd or 0.0) / HOPELESS),
-    ):
-        if limit is not None and left is not None and (left < needed or left == 0 < limit):
-            raise SettingsError(
-                f"A budget of {limit:,} {name} leaves {left:,.4g} for the search: the "
-                f"{len(plan.held_out)} held-out queries take {reported} calls, and the first "
-                f"answers with one proposal beside them {wanted.calls} calls, about "
-                f"{wanted.tokens:,} tokens. Nothing would be learnt: raise --budget-{name}, or "
-                "lower --held-out."
-            )
-    return budget
 
 
 class _Running:
@@ -229,7 +199,7 @@ class _Running:
     async def whole(self) -> Outcome:
         """Search, save, measure, report; the completion mark is written last."""
         plan = self._plan
-        share = shares(plan, self._budget)
+        share = reserve(estimate(plan), self._budget)
         search = {role: self._paid(role, share) for role in plan.models}
         report_on = {role: self._paid(role + HELD_OUT, self._budget) for role in plan.models}
         self._tell(Started(plan, self._budget))
@@ -241,7 +211,7 @@ class _Running:
         comparison = await self._compared(report_on, aligned)
         looked_at = await self._looked_at(report_on, comparison)
         text = json.dumps(self._results(found, comparison) | looked_at, indent=1)
-        self._folder.write_text(RESULTS, text + "\n")
+        self._folder.write_text(results_file.FILE, text + "\n")
         results = json.loads(text)
         for name, picture in drawn(results).items():
             self._folder.write_text(name, picture)

@@ -51,17 +51,24 @@ class Contender:
     seen: tuple[Query, ...] = ()
     """Queries that its search has seen."""
     notes: tuple[str, ...] = ()
+    family: str = ""
+    """Which search this is one of several seeds of; empty where it is made once."""
 
 
-def enter(names: Sequence[str], plan: Plan, job: Job) -> tuple[Contender, ...]:
+def enter(names: Sequence[str], plan: Plan, job: Job, seeds: int = 1) -> tuple[Contender, ...]:
     """Everyone by name, in the order given; `job` is the plan's as it was before it was settled.
 
+    A search is entered once for each of so many seeds; its queries stay as the plan has them.
     Raises `SettingsError` and `DataError` for what cannot be compared.
     """
     doubled = [name for name in dict.fromkeys(names) if names.count(name) > 1]
     if doubled:
         raise SettingsError(f"{doubled[0]} is named twice: name each candidate once.")
-    return tuple(_entered(name, plan, job) for name in names)
+    entered: list[Contender] = []
+    for one in (_entered(name, plan, job) for name in names):
+        again = seeds > 1 and one.plan is not None
+        entered += [_seeded(one, number) for number in range(seeds)] if again else [one]
+    return tuple(entered)
 
 
 def fair(
@@ -108,6 +115,19 @@ def _entered(name: str, plan: Plan, job: Job) -> Contender:
     prompt, embedder = subject.aligned.prompt, subject.aligned.embedder_name
     told, (seen, notes) = f"an aligned prompt ({subject.model_name})", _seen(name)
     return Contender(name, told, subject.model_name, prompt, "", None, embedder, seen, notes)
+
+
+def _seeded(one: Contender, number: int) -> Contender:
+    """The same search with another seed."""
+    assert one.plan is not None
+    settings = replace(one.plan.settings, seed=one.plan.settings.seed + number)
+    return replace(
+        one,
+        name=f"{one.name}-{number + 1}",
+        told=f"{one.told}, seed {settings.seed}",
+        plan=replace(one.plan, settings=settings),
+        family=one.name,
+    )
 
 
 def _published(plan: Plan, job: Job) -> Plan:

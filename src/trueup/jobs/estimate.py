@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from trueup.errors import SettingsError
 from trueup.jobs.plan import Plan, is_remote
 from trueup.judges import likelihood, perplexity
 from trueup.judges.template import Template
@@ -21,6 +22,8 @@ from trueup.models.budgeted import Budget
 from trueup.prompt.composed import rounds_within
 from trueup.prompt.demonstrations import ITERATIONS
 
+HOPELESS = 2
+"""A budget of tokens or money this many times below what seems needed is refused."""
 LETTERS_PER_TOKEN = 4
 SHOWN = 4
 """Demonstrations that the search's prompts show, usually."""
@@ -74,19 +77,40 @@ def estimate(plan: Plan) -> tuple[Expected, ...]:
     return tuple(row for row in rows if row.calls)
 
 
-def shares(plan: Plan, budget: Budget) -> Budget:
-    """The part of a budget that the search may use, so that the report can still be paid for."""
-    rows = estimate(plan)
-    reported = [row for row in rows if row.part == "held-out"]
-    calls = sum(row.calls for row in reported)
+def reserve(rows: Sequence[Expected], budget: Budget) -> Budget:
+    """The part of a budget that searches may use, so that the held-out queries can be paid for."""
+    last = [row for row in rows if row.part == "held-out"]
     whole = sum(row.tokens for row in rows) or 1
-    share = 1 - sum(row.tokens for row in reported) / whole
+    share = 1 - sum(row.tokens for row in last) / whole
+    kept = sum(row.calls for row in last)
     return Budget(
-        calls=None if budget.calls is None else max(0, budget.calls - calls),
+        calls=None if budget.calls is None else max(0, budget.calls - kept),
         tokens=None if budget.tokens is None else int(budget.tokens * share),
         usd=None if budget.usd is None else budget.usd * share,
         minutes=None if budget.minutes is None else budget.minutes * share,
     )
+
+
+def enough(plan: Plan) -> Budget:
+    """The job's budget. Raises `SettingsError` where it leaves nothing to search with."""
+    budget, rows, wanted = plan.job.budget(), estimate(plan), least(plan)
+    reported = sum(row.calls for row in rows if row.part == "held-out")
+    search = reserve(rows, budget)
+    for name, limit, left, needed in (
+        ("calls", budget.calls, search.calls, wanted.calls),
+        # What a reply takes is a guess beforehand: only what is hopeless is refused.
+        ("tokens", budget.tokens, search.tokens, wanted.tokens // HOPELESS),
+        ("usd", budget.usd, search.usd, (wanted.usd or 0.0) / HOPELESS),
+    ):
+        if limit is not None and left is not None and (left < needed or left == 0 < limit):
+            raise SettingsError(
+                f"A budget of {limit:,} {name} leaves {left:,.4g} for the search: the "
+                f"{len(plan.held_out)} held-out queries take {reported} calls, and the first "
+                f"answers with one proposal beside them {wanted.calls} calls, about "
+                f"{wanted.tokens:,} tokens. Nothing would be learnt: raise --budget-{name}, or "
+                "lower --held-out."
+            )
+    return budget
 
 
 def least(plan: Plan) -> Expected:

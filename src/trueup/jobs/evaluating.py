@@ -37,10 +37,10 @@ from trueup.models.budgeted import Budget, Budgeted, Price, price_of
 from trueup.models.model import Model
 from trueup.models.priced import Priced
 from trueup.models.remembered import Remembered
+from trueup.store import results as results_file
 from trueup.store.calls import Calls
 from trueup.store.runs import RunFolder
 
-RESULTS = "results.json"
 JOB = "evaluate.json"
 UNDECIDED_AT_ONCE = 8
 """Items under way where each may be the last: what is under way then is paid for in vain."""
@@ -85,7 +85,7 @@ async def run(prepared: Prepared, on_event: Callable[[Told], None]) -> EvaluateO
             _same_job(folder, job)
             with Calls(folder.calls) as calls:
                 results = await _Running(prepared, folder, calls, budget, on_event).whole()
-            folder.write_text(RESULTS, json.dumps(results, indent=1) + "\n")
+            folder.write_text(results_file.FILE, json.dumps(results, indent=1) + "\n")
             folder.finish(results["summary"])
         return EvaluateOutcome(job.folder, results)
     finally:

@@ -28,6 +28,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from trueup.aligned import told
 from trueup.errors import SettingsError
+from trueup.models.budgeted import Budget
 
 FILE = "job.toml"
 RUNS = "runs"
@@ -149,6 +150,15 @@ class Job(BaseModel):
         if self.published and self.writer == "none":
             raise ValueError("the published method needs a writer: name a model for `writer`")
         return self
+
+    def deciding(self) -> dict[str, Any]:
+        """All that decides the result, for JSON: neither the folder nor the limits."""
+        kept: dict[str, Any] = json.loads(self.model_dump_json(exclude=set(_NOT_IN_NAME)))
+        return kept
+
+    def budget(self) -> Budget:
+        """The limits, nothing of them spent."""
+        return Budget(self.budget_calls, self.budget_tokens, self.budget_usd, self.budget_minutes)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Job:

@@ -36,10 +36,11 @@ from trueup.models.model import Model
 from trueup.models.named import open_model
 from trueup.models.remembered import Remembered
 from trueup.report.judges_chart import judges_chart
+from trueup.store import results as results_file
 from trueup.store.calls import Calls
 from trueup.store.runs import RunFolder
 
-RESULTS, STANDINGS, CHART = "results.json", "judge.json", "judges.svg"
+STANDINGS, CHART = "judge.json", "judges.svg"
 FOLDER = "runs"
 
 
@@ -308,7 +309,7 @@ def _share(interval: Interval | None) -> Share:
 
 
 def _write(folder: RunFolder, outcome: JudgeOutcome) -> None:
-    folder.write_text(RESULTS, json.dumps(outcome.results, indent=1) + "\n")
+    folder.write_text(results_file.FILE, json.dumps(outcome.results, indent=1) + "\n")
     document = {"trueup": 1, "judges": [one.to_dict() for one in outcome.standings]}
     folder.write_text(STANDINGS, json.dumps(document, indent=1) + "\n")
     folder.write_text(CHART, judges_chart(outcome.results))

@@ -20,19 +20,19 @@ from typing import Any
 from trueup.errors import SettingsError
 from trueup.evaluation.evaluate import Evaluation, Progress
 from trueup.evaluation.versus import headline, versus
-from trueup.jobs.comparing import finished
 from trueup.jobs.contenders import Contender, enter, fair
 from trueup.jobs.estimate import Expected
 from trueup.jobs.job import RUNS, Job
 from trueup.jobs.plan import Checkable, Plan, prepare
 from trueup.jobs.trials import Trials, closing, reported
 from trueup.judges.judge import Judge
-from trueup.models.budgeted import Budget
 from trueup.models.model import Model
+from trueup.report.tables import matrix
+from trueup.store import results as results_file
 from trueup.store.calls import Calls
 from trueup.store.runs import RunFolder
 
-SETTINGS, RESULTS = "transfer.json", "results.json"
+SETTINGS, REPORT = "transfer.json", "report.md"
 OnEvent = Callable[[str | Progress], None]
 PLAIN = "plain"
 
@@ -75,13 +75,12 @@ class Ready:
     @property
     def settings(self) -> dict[str, Any]:
         """All that decides the result."""
-        limits = {"out", "budget_calls", "budget_tokens", "budget_usd", "budget_minutes", "prices"}
         prompts = [f"{one.name}: {one.prompt!r}" for one in self.entered]
         return {
             "runs": list(self.job.runs),
             "models": list(self.models),
             "prompts": hashlib.sha256("\n".join(prompts).encode()).hexdigest()[:16],
-            "job": json.loads(self.plan.job.model_dump_json(exclude=limits)),
+            "job": self.plan.job.deciding(),
             "inputs": self.plan.inputs,
         }
 
@@ -132,11 +131,10 @@ async def run(ready: Ready, on_event: OnEvent = lambda event: None) -> TransferO
     """Run what was made ready, and close its models."""
     path, plan = ready.job.folder, ready.plan
     try:
-        done = finished(path, ready.settings, SETTINGS)
+        done = results_file.finished(path, ready.settings, SETTINGS)
         if done is not None:
             return TransferOutcome(path, done, shown_again=True)
-        job = plan.job
-        budget = Budget(job.budget_calls, job.budget_tokens, job.budget_usd, job.budget_minutes)
+        budget = plan.job.budget()
         with RunFolder(path, method="transfer") as folder, Calls(folder.calls) as calls:
             folder.write_text(SETTINGS, json.dumps(ready.settings, indent=1) + "\n")
             trials = Trials(plan, calls, budget, ready.opened, on_event)
@@ -146,7 +144,8 @@ async def run(ready: Ready, on_event: OnEvent = lambda event: None) -> TransferO
                     await model.check()
             results = await _filled(ready, trials, on_event)
             text = json.dumps(results, indent=1)
-            folder.write_text(RESULTS, text + "\n")
+            folder.write_text(results_file.FILE, text + "\n")
+            folder.write_text(REPORT, matrix(json.loads(text)))
             folder.finish(str(results["summary"]))
         return TransferOutcome(path, json.loads(text))
     finally:

@@ -127,20 +127,6 @@ def searched(plan: Plan) -> list[Expected]:
     return [row for row in estimate(plan) if row.part != "held-out"]
 
 
-def reserve(rows: Sequence[Expected], budget: Budget) -> Budget:
-    """The part of a budget that searches may use, so that the measuring can be paid for."""
-    last = [row for row in rows if row.part == "held-out"]
-    whole = sum(row.tokens for row in rows) or 1
-    share = 1 - sum(row.tokens for row in last) / whole
-    kept = sum(row.calls for row in last)
-    return Budget(
-        calls=None if budget.calls is None else max(0, budget.calls - kept),
-        tokens=None if budget.tokens is None else int(budget.tokens * share),
-        usd=None if budget.usd is None else budget.usd * share,
-        minutes=None if budget.minutes is None else budget.minutes * share,
-    )
-
-
 def _times(row: Expected, factor: float) -> Expected:
     return replace(
         row,

@@ -30,23 +30,23 @@ from trueup.evaluation.formulas import mean_of_means, standard_error
 from trueup.evaluation.price import price
 from trueup.evaluation.statistics import differences
 from trueup.evaluation.versus import headline, versus
-from trueup.jobs.comparing import finished
 from trueup.jobs.contenders import Contender, enter, fair
 from trueup.jobs.estimate import Expected
 from trueup.jobs.job import RUNS, Job
 from trueup.jobs.plan import FEWEST, Plan, prepare
 from trueup.jobs.trials import Trials, closing, reported
 from trueup.judges.judge import Judge
-from trueup.models.budgeted import Budget
 from trueup.models.model import Model
 from trueup.prompt.pieces import Piece, pieces, without
 from trueup.prompt.prompt import Prompt
 from trueup.report.curve import curve
+from trueup.report.tables import shorter
+from trueup.store import results as results_file
 from trueup.store.calls import Calls
 from trueup.store.runs import RunFolder
 from trueup.types import Query, mean
 
-SETTINGS, RESULTS, PICTURE = "trim.json", "results.json", "curve.svg"
+SETTINGS, REPORT, PICTURE = "trim.json", "report.md", "curve.svg"
 FLOOR = 0.02
 """How far below the whole prompt balanced safety may be, where no floor is given."""
 LEAST_SAVED = 1.0
@@ -106,12 +106,11 @@ class Ready:
     @property
     def settings(self) -> dict[str, Any]:
         """All that decides the result."""
-        limits = {"out", "budget_calls", "budget_tokens", "budget_usd", "budget_minutes", "prices"}
         return {
             "run": self.job.run,
             "floor": self.job.floor,
             "prompt": hashlib.sha256(self.aligned.toml().encode()).hexdigest()[:16],
-            "job": json.loads(self.plan.job.model_dump_json(exclude=limits)),
+            "job": self.plan.job.deciding(),
             "inputs": self.plan.inputs,
         }
 
@@ -163,11 +162,10 @@ async def run(
     """Run what was made ready, and close its models."""
     path, plan = ready.job.folder, ready.plan
     try:
-        done = finished(path, ready.settings, SETTINGS)
+        done = results_file.finished(path, ready.settings, SETTINGS)
         if done is not None:
             return TrimOutcome(path, done, shown_again=True)
-        job = plan.job
-        budget = Budget(job.budget_calls, job.budget_tokens, job.budget_usd, job.budget_minutes)
+        budget = plan.job.budget()
         await plan.check()
         with RunFolder(path, method="trim") as folder, Calls(folder.calls) as calls:
             folder.write_text(SETTINGS, json.dumps(ready.settings, indent=1) + "\n")
@@ -180,7 +178,8 @@ async def run(
             )
             text = json.dumps(results, indent=1)
             folder.write_text(FILE, kept.toml())
-            folder.write_text(RESULTS, text + "\n")
+            folder.write_text(results_file.FILE, text + "\n")
+            folder.write_text(REPORT, shorter(json.loads(text)))
             folder.write_text(PICTURE, curve(json.loads(text)))
             folder.finish(str(results["summary"]))
         return TrimOutcome(path, json.loads(text))

@@ -19,8 +19,9 @@ from dataclasses import replace
 
 from trueup.models.model import Model
 from trueup.prompt.candidates import Archive, Candidate, Measurement
+from trueup.prompt.nearness import By
 from trueup.prompt.prompt import Prompt
-from trueup.prompt.retrieval import By, Retrieval, Retriever
+from trueup.prompt.retrieval import Retrieval, Retriever
 from trueup.types import HIGHEST_SCORE, Demonstration, Query
 
 GOOD_REWARD = 4.5

@@ -36,9 +36,9 @@ from trueup.prompt import arms
 from trueup.prompt.account import concluded, recorded
 from trueup.prompt.candidates import Archive, Candidate, Measurement
 from trueup.prompt.measuring import Measuring
+from trueup.prompt.nearness import By
 from trueup.prompt.ordering import alternating, evenly, shuffled
 from trueup.prompt.prompt import Prompt
-from trueup.prompt.retrieval import By
 from trueup.prompt.selection import Selection
 from trueup.prompt.settings import Settings
 from trueup.prompt.states import Found, Judged, Node, Phase, Proposal, State

@@ -19,6 +19,7 @@ from trueup.models.model import Model
 from trueup.models.several import together
 from trueup.prompt.arms import GOOD_REWARD
 from trueup.prompt.candidates import Archive, Candidate, Measurement
+from trueup.prompt.nearness import By, Nearness
 from trueup.prompt.prompt import Prompt, Prompted
 from trueup.prompt.retrieval import Retrieval, Retriever
 from trueup.types import Query, Request, Sampling, Verdict, conversation
@@ -37,6 +38,7 @@ class Measuring:
         self._asked: set[str] = set()
         self._prompted: dict[str, Prompted] = {}
         self._retrievers: dict[tuple[int, Retrieval], tuple[Prompt, Retriever]] = {}
+        self._indexed: dict[tuple[int, By], Nearness] = {}
         self._replied = False
         self._refusal: ModelError | None = None
         self.archive = Archive()
@@ -135,13 +137,15 @@ class Measuring:
         return await self._prompted[candidate.id].request(asked)
 
     def _retriever(self, prompt: Prompt) -> Retriever:
-        """One for all prompts that show the same demonstrations in the same way: an index over a
-        pool takes longer to make than a query takes to look up."""
+        """One for all prompts that show the same demonstrations in the same way, and one index
+        for all ways to show them."""
         # By identity, which is fast; the prompt is kept, so that no other can come to its place.
-        key = (id(prompt.demonstrations), prompt.retrieval)
+        pool, how = prompt.demonstrations, prompt.retrieval
+        key = (id(pool), how)
         if key not in self._retrievers:
-            made = Retriever(
-                prompt.demonstrations, prompt.retrieval, self._embedder or self._policy
-            )
+            index = (id(pool), how.by)
+            if how.k > 0 and index not in self._indexed:
+                self._indexed[index] = Nearness(pool, how.by, self._embedder or self._policy)
+            made = Retriever(pool, how, nearness=self._indexed.get(index))
             self._retrievers[key] = (prompt, made)
         return self._retrievers[key][1]

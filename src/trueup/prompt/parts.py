@@ -20,8 +20,9 @@ from dataclasses import replace
 
 from trueup.prompt.candidates import Candidate
 from trueup.prompt.effects import Belief
+from trueup.prompt.nearness import By
 from trueup.prompt.prompt import Prompt
-from trueup.prompt.retrieval import By, Retrieval
+from trueup.prompt.retrieval import Retrieval
 from trueup.types import Demonstration
 
 MOST_LINES = 10

@@ -26,8 +26,8 @@ class Similarity(Protocol):
         """Shape (pool,): how near each demonstration's query is; 0 is nothing in common."""
         ...
 
-    async def among(self) -> NDArray[np.float64]:
-        """Shape (pool, pool): symmetric, ones on the diagonal."""
+    async def among(self, rows: NDArray[np.intp]) -> NDArray[np.float64]:
+        """Shape (rows, rows): of these places in the pool, symmetric, ones on the diagonal."""
         ...
 
 
@@ -52,10 +52,11 @@ class Lexical:
     async def to(self, query: str) -> NDArray[np.float64]:
         return self._scores(terms(query)) / self._scale
 
-    async def among(self) -> NDArray[np.float64]:
-        rows = np.array([self._scores(one) / self._scale for one in self._documents])
-        rows = rows / self._scale[:, None]
-        symmetric: NDArray[np.float64] = (rows + rows.T) / 2
+    async def among(self, rows: NDArray[np.intp]) -> NDArray[np.float64]:
+        scale = self._scale[rows]
+        near = np.array([self._scores(self._documents[row])[rows] / scale for row in rows])
+        near = near / scale[:, None]
+        symmetric: NDArray[np.float64] = (near + near.T) / 2
         return symmetric
 
     def _scores(self, document: Sequence[str]) -> NDArray[np.float64]:
@@ -80,9 +81,9 @@ class Embedded:
         near: NDArray[np.float64] = np.maximum(rows @ row, 0.0).astype(np.float64)
         return near
 
-    async def among(self) -> NDArray[np.float64]:
-        rows = await self._embedded()
-        near: NDArray[np.float64] = np.maximum(rows @ rows.T, 0.0).astype(np.float64)
+    async def among(self, rows: NDArray[np.intp]) -> NDArray[np.float64]:
+        chosen = (await self._embedded())[rows]
+        near: NDArray[np.float64] = np.maximum(chosen @ chosen.T, 0.0).astype(np.float64)
         return near
 
     async def _embedded(self) -> Embeddings:

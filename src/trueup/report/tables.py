@@ -2,7 +2,7 @@
 
     for table in compared(results):         # what results.json of `trueup compare` holds
         print(table.title, table.header, table.rows)
-    page = beside(results)                  # the same as Markdown, with the picture
+    page = beside(results)                  # the same as Markdown; matrix, shorter: of the others
 
 A table is texts in rows: where they are shown decides how they are drawn. Nothing is measured here.
 """
@@ -32,7 +32,7 @@ class Table:
 def compared(results: Mapping[str, Any]) -> list[Table]:
     """What `trueup compare` found: the headline, what it costs, measures, categories."""
     candidates, reference = results["candidates"], results["reference"]
-    found = [_headline(candidates, reference), _costs(candidates, reference)]
+    found = [_headline(candidates, reference), *_seeds(results), _costs(candidates, reference)]
     for group, name in (*((one, one) for one in GROUPS), *BY_CATEGORY):
         table = _by_measure(candidates, group, name)
         # Where queries say how they should be met, behaviour by category says it without a judge.
@@ -42,16 +42,32 @@ def compared(results: Mapping[str, Any]) -> list[Table]:
 
 
 def beside(results: Mapping[str, Any]) -> str:
-    """The page."""
-    head = [
-        f"# Compared on {results['held_out']} held-out queries",
-        f"**{cell(results['summary'])}**",
-        f"Judge: {cell(results['judge'])}",
-    ]
+    """The page of `trueup compare`."""
     told = [f"- {cell(name)}: {cell(one['told'])}" for name, one in results["candidates"].items()]
-    notes = [f"- {cell(note)}" for note in results["notes"]]
-    parts = [*head, "\n".join(told), *map(page, compared(results))]
-    return "\n\n".join([*parts, *(["\n".join(notes)] if notes else []), READ]) + "\n"
+    title = f"Compared on {results['held_out']} held-out queries"
+    return _sheet(title, results, ["\n".join(told)], compared(results))
+
+
+def matrix(results: Mapping[str, Any]) -> str:
+    """The page of `trueup transfer`."""
+    title = f"Prompts on other models, {results['held_out']} held-out queries"
+    return _sheet(title, results, [], transferred(results))
+
+
+def shorter(results: Mapping[str, Any]) -> str:
+    """The page of `trueup trim`; the curve is a picture beside it."""
+    title = f"Trimmed: chosen on {results['choosing']} queries, reported on {results['reporting']}"
+    return _sheet(title, results, ["![what each step saved](curve.svg)"], trimmed(results))
+
+
+def _sheet(
+    title: str, results: Mapping[str, Any], told: Sequence[str], tables: Sequence[Table]
+) -> str:
+    head = [f"# {title}", f"**{cell(results['summary'])}**", f"Judge: {cell(results['judge'])}"]
+    if results.get("stopped"):
+        head.append(f"Stopped early: {cell(results['stopped'])}")
+    notes = "\n".join(f"- {cell(note)}" for note in results["notes"])
+    return "\n\n".join([*head, *told, *map(page, tables), *([notes] if notes else []), READ]) + "\n"
 
 
 READ = (
@@ -98,6 +114,25 @@ def _headline(candidates: Mapping[str, Any], reference: str) -> Table:
         ["", "held-out", f"minus {reference}", "p", "win/tie/loss", "clear"],
         rows,
     )
+
+
+def _seeds(results: Mapping[str, Any]) -> list[Table]:
+    """What searches made several times are together; nothing where each was made once."""
+    searches = results.get("searches") or {}
+    rows = [
+        [
+            family,
+            str(one["seeds"]),
+            interval(one["after"], one["unit"]),
+            interval(one["difference"], one["unit"], signed=True),
+            f"{one['clearly_better']} of {one['seeds']}",
+        ]
+        for family, one in searches.items()
+    ]
+    reference = results["reference"]
+    header = ["", "seeds", "held-out", f"minus {reference}", "clearly better"]
+    title = "In the mean over seeds, intervals over seeds"
+    return [Table(title, header, rows)] if rows else []
 
 
 def _costs(candidates: Mapping[str, Any], reference: str) -> Table:

@@ -1,0 +1,63 @@
+"""Options that several commands have, each declared once: the same name, type and words everywhere.
+
+    def compare(seed: Seed = None, out: Out = None, yes: Yes = False) -> None: ...
+
+None is for what is not given: the default is the job's, and is said there.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+Policy = Annotated[
+    str | None,
+    typer.Option(
+        help="The policy: embedded, gguf:PATH, hub:OWNER/REPO/FILE.gguf, "
+        "endpoint:URL#MODEL, openai:MODEL, openrouter:MODEL, ollama:MODEL, vllm:MODEL."
+    ),
+]
+Writer = Annotated[
+    str | None, typer.Option(help="Who proposes instructions: none, policy or a model.")
+]
+Judge = Annotated[
+    str | None, typer.Option(help="Who scores: checks (code), dynamic, likelihood or perplexity.")
+]
+JudgeModel = Annotated[
+    str | None, typer.Option(help="The model that judges, where one does: policy or a model.")
+]
+Data = Annotated[
+    str | None,
+    typer.Option(help="Queries: a JSONL, CSV or Parquet file, NAME@PATH, hub:OWNER/NAME, seeds."),
+]
+Column = Annotated[str | None, typer.Option(help="The column that holds the queries.")]
+HeldOut = Annotated[int | None, typer.Option(help="How many queries to report on.")]
+HeldOutData = Annotated[
+    str | None, typer.Option(help="Queries to report on, from elsewhere than --data.")
+]
+Demonstrations = Annotated[
+    str | None, typer.Option(help="The pool to show from: bundled, long, none, or a file.")
+]
+Calls = Annotated[int | None, typer.Option(help="Policy calls of a search.")]
+Format = Annotated[
+    str | None,
+    typer.Option("--format", help="turns or system for chat models, raw for base models."),
+]
+MaxTokens = Annotated[int | None, typer.Option(help="The longest reply, in tokens.")]
+Seed = Annotated[int | None, typer.Option(help="What all chance depends on.")]
+BudgetCalls = Annotated[int | None, typer.Option(help="Most calls of all roles.")]
+BudgetTokens = Annotated[int | None, typer.Option(help="Most tokens, in and out.")]
+BudgetUsd = Annotated[float | None, typer.Option(help="Most money; see --price.")]
+BudgetMinutes = Annotated[float | None, typer.Option(help="Most time.")]
+Price = Annotated[
+    list[str] | None,
+    typer.Option(help="ROLE=IN,OUT: USD per million tokens of policy, writer or judge."),
+]
+Out = Annotated[str | None, typer.Option(help="The run's folder; runs/NAME by default.")]
+Dry = Annotated[
+    bool, typer.Option("--dry-run", help="Say what would be done and cost; call nobody.")
+]
+Yes = Annotated[
+    bool, typer.Option("--yes", "-y", help="Start without asking, also where it may cost money.")
+]

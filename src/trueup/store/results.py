@@ -1,0 +1,58 @@
+"""A run's results.json: what every command leaves behind, and what `trueup show` reads.
+
+    results = load(folder)                                       # StoreError where there is none
+    done = finished(folder, settings, "compare.json")            # None where there is work to do
+
+A folder is of one job: its settings lie beside the results, and another job is refused there.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from trueup.errors import SettingsError, StoreError
+from trueup.store.runs import read_run
+
+FILE = "results.json"
+STARTED = {"run.json", "run.lock"}
+"""What a run has that was stopped before its settings were written."""
+
+
+def load(folder: Path, again: str = "The same command again goes on.") -> Mapping[str, Any]:
+    """The results of a run's folder. Raises `StoreError`, which says `again`."""
+    try:
+        found: Mapping[str, Any] = json.loads((folder / FILE).read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise StoreError(
+            f"{folder} has no readable {FILE}: its run has not finished. {again}"
+        ) from error
+    return found
+
+
+def finished(folder: Path, settings: Mapping[str, Any], file: str) -> Mapping[str, Any] | None:
+    """The results where a run with these settings has come to its end.
+
+    `file` is where its settings are. Raises `SettingsError` where the folder holds something else.
+    """
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return None
+    try:
+        before = json.loads((folder / file).read_text("utf-8"))
+    except (OSError, ValueError):
+        if {one.name for one in folder.iterdir()} <= STARTED:
+            return None
+        raise SettingsError(
+            f"{folder} holds other files: choose another folder with --out."
+        ) from None
+    if before != json.loads(json.dumps(settings)):
+        raise SettingsError(
+            f"{folder} holds a run with other settings, data or prompts: choose another folder "
+            "with --out."
+        )
+    if read_run(folder).finished is None:
+        return None
+    results = load(folder)
+    return None if results.get("stopped") else results
