@@ -4,11 +4,14 @@
     python benchmarks/judges.py --part attacks  # another part
     python benchmarks/judges.py --part all
 
-Four parts, each a run that can be killed and goes on where it stopped (`--runs` says where); they
+Five parts, each a run that can be killed and goes on where it stopped (`--runs` says where); they
 share what was asked. With `--stored` nothing is asked: the figures are those of what is there,
 and no time is claimed. The parts:
 
     sets      the quick methods on sets of people's labels, 20 comparisons each: the table
+    more      the questions answered by yes or no, on three times as many comparisons: the best of
+              ten methods on twenty comparisons owes much to luck. Of these methods what is shipped
+              (judges/known.json) is what this part says, of the others what the table does
     natural   the cheapest of them on all of LLMBar's natural part, where figures from trying by
               hand are known
     attacks   injections.jsonl: replies that try to steer the judge, beside the same replies without
@@ -56,6 +59,7 @@ SETS = ("llmbar_natural", "pandalm", "hhh")
 """Of the table: three with short replies, which is what two cores can do in a quarter of an hour.
 `--sets` takes xstest_completions, llmbar_prefs, mt_bench_human and judgebench as well."""
 QUICK = "yes-no-1,yes-no-2,yes-no-3,yes-no,rating,perplexity,information,pairs,checks,longer"
+MORE = "yes-no-1,yes-no-2,yes-no-3,yes-no"
 CHEAP = "yes-no-1,yes-no-2,yes-no-3,yes-no,rating,pairs,checks,longer"
 WRITTEN = "written,written-pairs,dynamic"
 MOVING = ("yes-no-3", "yes-no", "rating", "perplexity", "information", "pairs")
@@ -111,8 +115,9 @@ async def measured(
 
     outcome = await judge(job, model=model, on_event=told)
     if part == "sets" and len(sets) >= len(SETS):
-        # Of one set alone nothing is shipped: what holds there need not hold anywhere else.
         KNOWN.write_text('{"trueup": 1, "judges": []}\n')
+    if part in ("sets", "more") and len(sets) >= len(SETS):
+        # Of one set alone nothing is shipped: what holds there need not hold anywhere else.
         keep(outcome.standings, KNOWN)
     if part == "sets":
         (RESULTS.parent / "judges.svg").write_text((runs / part / "judges.svg").read_text("utf-8"))
@@ -251,6 +256,12 @@ def page(parts: Mapping[str, Any]) -> str:
         if len(found["sets"]) > 1:
             lines += ["Does the choice transfer? By set, what the others said:", ""]
             lines += [*_elsewhere_table(found), ""]
+    if "more" in parts:
+        found = parts["more"]
+        sizes = "; ".join(f"{name} {one['n']}" for name, one in found["sets"].items())
+        lines += [f"Yes or no, on more of the same sets ({sizes}):", ""]
+        lines += [*_methods_table(found), "", *_sets_table(found), ""]
+        lines += [f"> {found['advice']['text']}", ""]
     if "natural" in parts:
         found = parts["natural"]
         lines += [
@@ -384,14 +395,18 @@ def targets(parts: Mapping[str, Any], seconds: Mapping[str, float]) -> list[dict
             [round(best[end], 3) for end in ("value", "low", "high")],
             best["low"] > 0.5,
         )
-    if "sets" in parts:
-        honest = parts["sets"]["advice"]["honest"]
+    for part in ("sets", "more"):
+        if part not in parts:
+            continue
+        honest, sizes = parts[part]["advice"]["honest"], parts[part]["sets"].values()
         target(
-            f"{len(parts['sets']['sets'])} sets: the best method, cross-fitted, beats a coin",
+            f"{len(sizes)} sets, {sum(one['n'] for one in sizes)} comparisons: the best method, "
+            "cross-fitted, beats a coin",
             "interval above 0.5",
             [round(honest[end], 3) for end in ("value", "low", "high")],
             honest["low"] > 0.5,
         )
+    if "sets" in parts:
         cached = cached_share(parts["sets"])
         target("cached share of input tokens, all methods of the table", ">= 0.6",
                round(cached, 3), cached >= 0.6)  # fmt: skip
@@ -446,7 +461,7 @@ class Clock:
 async def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--runs", type=Path, default=ROOT / "runs" / "benchmark-judges")
-    every = ["sets", "natural", "attacks", "written"]
+    every = ["sets", "more", "natural", "attacks", "written"]
     options.add_argument("--part", default="sets", choices=["all", *every])
     options.add_argument("--n", type=int, default=20, help="comparisons of each set of the table")
     options.add_argument("--sets", default=",".join(SETS), help="which of them, with commas")
@@ -503,6 +518,8 @@ async def made(part: str, model: Model, chosen: argparse.Namespace) -> dict[str,
     if part == "sets":
         sets = chosen.sets.split(",")
         return await measured(model, chosen.runs, part, sets, QUICK, chosen.n, 4)
+    if part == "more":
+        return await measured(model, chosen.runs, part, SETS, MORE, 3 * chosen.n, 0)
     if part == "written":
         return await measured(model, chosen.runs, part, ["pandalm"], WRITTEN, 20, 1)
     rows = attacks(chosen.attacks)

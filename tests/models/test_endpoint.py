@@ -422,6 +422,21 @@ async def test_without_log_probabilities_those_who_need_them_are_told(
     assert (await model.reply(ask())).choices[0].logprobs is None
 
 
+async def test_half_a_character_without_a_log_probability_is_a_reply(
+    server: FakeServer, model: Endpoint
+) -> None:
+    """A query in another script has a model begin a letter that one token cannot finish; llama.cpp
+    then gives no log-probabilities. That is one unreadable reply, and no reason to end a run."""
+    usual = server.logprobs
+    for first in (True, False):
+        server.logprobs, server.write = (lambda body: None), (lambda body, place: "\ufffd")
+        reply = await model.reply(ask(top_logprobs=2, seed=int(first)))
+        assert reply.choices[0] == Choice("\ufffd", reply.choices[0].finish, ())
+        server.logprobs, server.write = usual, (lambda body, place: "hello!")
+        assert (await model.reply(ask(top_logprobs=2, seed=2))).choices[0].logprobs
+    assert model.quirks == ()
+
+
 async def test_too_many_log_probabilities_are_no_lack(server: FakeServer, model: Endpoint) -> None:
     server.refuses(
         lambda body: body.get("top_logprobs", 0) > 5, 400, "top_logprobs must be at most 5"

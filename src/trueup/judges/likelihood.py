@@ -229,7 +229,9 @@ async def weigh(
     except ModelError as error:
         return Failure(f"the model failed: {error}", 1)
     tokens = reply.choices[0].logprobs
-    if not tokens:
+    if tokens == ():
+        return Failure("the model said nothing whose likelihood it could tell", 1)
+    if tokens is None:
         return Failure(
             "the model reports no log-probabilities; use a judge that writes (Dynamic), "
             "or a server that reports top_logprobs",

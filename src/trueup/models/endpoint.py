@@ -290,13 +290,19 @@ class Endpoint:
         return self._with_logprobs(reply, request) if request.top_logprobs > 0 else reply
 
     def _with_logprobs(self, reply: Reply, request: Request) -> Reply:
-        """The reply, when every token it wrote has a log-probability."""
-        if any(choice.text and not choice.logprobs for choice in reply.choices):
+        """The reply, when every token it wrote has a log-probability.
+
+        Half a character that the limit cut off comes without one (llama.cpp): that is no sign of a
+        server that has none, and asking again would bring the same.
+        """
+        halves = wire.HALF_CHARACTER
+        if any(choice.text.strip(halves) and not choice.logprobs for choice in reply.choices):
             if self._can.proven("logprobs"):
                 raise wire.Unreadable("the answer lacks the log-probabilities it gave before")
             self._can.lacks("logprobs", "the answer has none")
             self._see_possible(request)
-        self._can.did({"logprobs"})
+        if any(choice.logprobs for choice in reply.choices):
+            self._can.did({"logprobs"})
         known = tuple(replace(choice, logprobs=choice.logprobs or ()) for choice in reply.choices)
         return replace(reply, choices=known)
 

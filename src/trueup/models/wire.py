@@ -25,6 +25,9 @@ LARGEST_FLOAT = 3.4e38
 MOST_TOKENS = 2**40
 """What claims to be more is no count of tokens."""
 
+HALF_CHARACTER = "\ufffd"
+"""What servers write for bytes that end in the middle of a character."""
+
 FLOOR = -1e9
 """Stands for a log-probability that the server gave as NaN, null or minus infinity."""
 
