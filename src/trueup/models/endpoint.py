@@ -164,24 +164,29 @@ class Endpoint:
         def read_tokens(answer: Answer) -> list[int] | None:
             return wire.read_tokens(answer.data()) if answer.status == 200 else None
 
-        tokens = await self._line.send(
-            "../tokenize", {"content": wire.clean(text)}, lambda: "tokenize", read_tokens
-        )
+        # A text that spells a control token means its letters: no model can be made to end a turn
+        # and go on.
+        asked = {"content": wire.clean(text), "parse_special": False}
+        tokens = await self._line.send("../tokenize", asked, lambda: "tokenize", read_tokens)
         if tokens is None:
             self._can.lacks("forced", "it does not tell its tokens")
             raise self._not_forced()
         tokens = tokens[: request.sampling.max_tokens]
         written = wire.forced(request, self._model, self._can, tokens)
 
-        def read(answer: Answer) -> Reply | Meaning:
+        def read(answer: Answer) -> Reply | Meaning | None:
             if answer.status == 200:
                 return self._read(answer, request, written)
+            if answer.status >= 500 and "grammar" in wire.read_complaint(answer.raw).text:
+                return None
             return self._meaning(answer, written)
 
         sent = {**written.body, **ALSO.get()}
         found = await self._line.send(
             written.path, sent, lambda: request.address(self._identity), read
         )
+        if found is None:
+            raise ModelRefused(f"{self._server} cannot be made to give this very reply.")
         if not isinstance(found, Reply):
             raise await self._refusal(found)
         said = found.choices[0].logprobs or ()
