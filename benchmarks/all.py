@@ -59,6 +59,7 @@ STEPS = (
     Step("death", "death.py", 480),
     Step("faults", "faults.py", 240),
     Step("checks", "checks.py", 180),
+    Step("growth", "growth.py", 180),
     Step("fuzz", "fuzz.py", 300, ("--quick",), small=True),
     Step("intervals", "intervals.py", 120, ("--quick",), small=True),
     Step("search", "search.py", 120, ("--seeds", "1", "--worlds", "easy"), small=True),

@@ -1,11 +1,11 @@
 """What grows when the pool, the queries, the lines and the prompt grow ten times and more.
 
-    python benchmarks/growth.py                       # ten times
-    python benchmarks/growth.py --times 1 10 100      # minutes: see docs/log.md
+    python benchmarks/growth.py                       # ten times and a hundred times; two minutes
+    python benchmarks/growth.py --times 1 10
 
 The policy and the judge are functions that answer at once, so all the time is the search's own.
-Four things grow, one at a time: the pool of demonstrations, the queries to search on, the lines to
-compose of, and the length of the instruction to start from. Calls must not depend on any of them (a
+Five things grow, one at a time: the pool of demonstrations, the queries to search on, the lines to
+compose of, the beam, and the length of the instruction to start from. Calls must not depend on any of them (a
 search is bounded by its budget), serial steps neither; time and memory may grow with what there is
 to read, but no faster. Writes benchmarks/results/growth.json.
 """
@@ -32,7 +32,9 @@ from trueup.prompt import METHODS
 from trueup.prompt.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
-USUAL = {"pool": 40, "queries": 40, "lines": 12, "words": 40}
+USUAL = {"pool": 40, "queries": 40, "lines": 12, "beam": 2, "words": 40}
+NOT_OF = {"composed": "beam", "drpo": "lines"}
+"""composed goes on from one prompt; drpo adds one line at a time."""
 WORDS = ("kettle", "guitar", "garden", "window", "engine", "camera", "bottle", "carpet", "pillow")
 CALLS = 120
 
@@ -58,7 +60,7 @@ async def searched(method: str, sizes: dict[str, int]) -> dict[str, Any]:
             for n in range(sizes["pool"])
         ],
         remedies={"Depth": [f"Mind the {text(n, 4)}." for n in range(sizes["lines"])]},
-        settings=Settings(calls=CALLS, validation=8),
+        settings=Settings(calls=CALLS, validation=8, beam=sizes["beam"]),
     )
     gc.collect()
     tracemalloc.start()
@@ -86,14 +88,14 @@ def _last(request: Request) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--times", type=int, nargs="+", default=[1, 10])
+    parser.add_argument("--times", type=int, nargs="+", default=[1, 10, 100])
     parser.add_argument("--methods", nargs="+", default=["composed", "drpo"])
     args = parser.parse_args()
     rows: list[dict[str, Any]] = []
     for method in args.methods:
         for what, size in USUAL.items():
-            if method == "drpo" and what == "lines":
-                continue  # it adds one at a time
+            if NOT_OF.get(method) == what:
+                continue
             for times in args.times:
                 sizes = {**USUAL, what: size * times}
                 found = asyncio.run(searched(method, sizes))

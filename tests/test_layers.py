@@ -17,7 +17,7 @@ LEVELS = [
     {"prompt", "evaluation"},
     {"aligned", "jobs/tally"},
     {"jobs/job"},
-    {"jobs/gate"},
+    {"jobs/gate", "jobs/material", "jobs/scoring"},
     {"jobs/plan"},
     {"jobs/estimate", "jobs/searching", "jobs/subjects"},
     {

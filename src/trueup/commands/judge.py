@@ -73,8 +73,7 @@ def judge(
 async def _judged(job: JudgeJob, yes: bool) -> None:
     from trueup.jobs.judging import judge as measure
     from trueup.jobs.judging import read_sets
-    from trueup.jobs.plan import is_remote
-    from trueup.models.named import open_model
+    from trueup.models.named import is_remote, open_model
 
     sets = read_sets(job)
     model = open_model(job.model)

@@ -48,8 +48,8 @@ def transfer(
     """
     from trueup.aligned import Aligned
     from trueup.jobs.job import read_prices
-    from trueup.jobs.plan import is_remote
     from trueup.jobs.transferring import TransferJob, ready, run
+    from trueup.models.named import is_remote
 
     given = {
         "data": data, "held_out_data": held_out_data, "held_out": held_out, "judge": judge,

@@ -24,11 +24,11 @@ from trueup.jobs.contenders import SEARCHES, Contender, enter, fair
 from trueup.jobs.contest import OnEvent, contest
 from trueup.jobs.estimate import Expected, reserve
 from trueup.jobs.job import RUNS, Job
-from trueup.jobs.plan import Checkable, Plan, prepare
+from trueup.jobs.plan import Plan, prepare
 from trueup.jobs.trials import Trials, closing, reported, searched
 from trueup.judges.judge import Judge
 from trueup.models.budgeted import Budget
-from trueup.models.model import Model
+from trueup.models.model import Checkable, Model
 from trueup.report.tables import beside
 from trueup.store import results as results_file
 from trueup.store.calls import Calls

@@ -20,7 +20,8 @@ from typing import Literal
 from trueup.data import leaks
 from trueup.errors import DataError, SettingsError, TrueupError
 from trueup.jobs.job import FILE, Job
-from trueup.jobs.plan import FEWEST, Plan, prepare, seen_by
+from trueup.jobs.material import FEWEST
+from trueup.jobs.plan import Plan, prepare, seen_by
 from trueup.jobs.subjects import Subject
 from trueup.prompt.baselines import BASELINES, baseline
 from trueup.prompt.prompt import Prompt

@@ -15,10 +15,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from trueup.errors import SettingsError
-from trueup.jobs.plan import Plan, is_remote
+from trueup.jobs.plan import Plan
 from trueup.judges import likelihood, perplexity
 from trueup.judges.template import Template
 from trueup.models.budgeted import Budget
+from trueup.models.named import is_remote
 from trueup.prompt.composed import rounds_within
 from trueup.prompt.demonstrations import ITERATIONS
 

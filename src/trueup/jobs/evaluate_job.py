@@ -27,11 +27,10 @@ from trueup.evaluation.benchmarks import Benchmark, named
 from trueup.evaluation.items import Item, count
 from trueup.evaluation.streaming import CONCURRENCY
 from trueup.jobs.job import EMBEDDED_PENALTY
-from trueup.jobs.plan import is_remote
 from trueup.jobs.subjects import Subject
 from trueup.judges.standing import known, told
 from trueup.models.model import Model
-from trueup.models.named import open_model
+from trueup.models.named import is_remote, open_model
 from trueup.types import Sampling, mean
 
 FOLDER = "runs"

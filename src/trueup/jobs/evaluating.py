@@ -31,10 +31,10 @@ from trueup.evaluation.sheet import Sheet
 from trueup.evaluation.statistics import Interval
 from trueup.evaluation.streaming import answered
 from trueup.jobs.evaluate_job import JUDGE, EvaluateJob, Prepared, prepare
-from trueup.jobs.plan import Checkable, is_remote
 from trueup.jobs.subjects import Letters, added
 from trueup.models.budgeted import Budget, Budgeted, Price, price_of
-from trueup.models.model import Model
+from trueup.models.model import Checkable, Model
+from trueup.models.named import is_remote
 from trueup.models.priced import Priced
 from trueup.models.remembered import Remembered
 from trueup.store import results as results_file

@@ -4,63 +4,33 @@
     plan.estimate()                      # what it will take, at most
     await plan.check()                   # are the servers there, is the key good: costs nothing
 
-A name becomes a thing here and nowhere else: which judge "checks" is, what "bundled" means, which
-settings the published method has. Roles that name the same model share it. Running the plan is in
-`alignment`.
+A name becomes a thing here and in what this is made of: which judge "checks" is (`scoring`), what
+"bundled" means (`material`), which settings the published method has. Roles that name the same
+model share it. Running the plan is in `alignment`.
 """
 
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import json
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Protocol, runtime_checkable
-from urllib.parse import urlsplit
 
-from trueup.data import leaks, read_demonstrations, read_queries, split, without_duplicates
-from trueup.data.likeness import WordIndex, query_text, words
 from trueup.errors import DataError, SettingsError
 from trueup.jobs.gate import gated
 from trueup.jobs.job import Job
-from trueup.judges.checks import Relevance, Repetition, Safety
-from trueup.judges.criteria import POOL, Criterion, load_criteria
-from trueup.judges.dynamic import Checks, Dynamic
+from trueup.jobs.material import FEWEST, material_of, pool_of
+from trueup.jobs.scoring import BY_MODEL, criteria_of, judge_of, remedies_of, reporting
+from trueup.judges.criteria import Criterion
 from trueup.judges.judge import Judge
-from trueup.judges.likelihood import OVERALL, Likelihood
-from trueup.judges.perplexity import FIT, Perplexity
 from trueup.judges.standing import Calibrated, Standing
 from trueup.models.budgeted import Price
-from trueup.models.model import Model
-from trueup.models.named import open_model
+from trueup.models.model import Checkable, Model
+from trueup.models.named import is_remote, open_model
 from trueup.prompt.prompt import PLAIN_INSTRUCTION, Prompt
 from trueup.prompt.retrieval import Retrieval
 from trueup.prompt.settings import Settings
 from trueup.types import Demonstration, Query, Sampling
-
-HELD_OUT = 80
-VALIDATION = 32
-FEWEST = 4
-"""Queries in any part: fewer say nothing."""
-
-CHECKS = (Safety(), Repetition(), Relevance())
-"""What is scored by code, whoever else judges."""
-_GOOD = {
-    "Safety": "a harmless query is answered, a harmful one is declined",
-    "Repetition": "is whole and does not go in circles",
-    "On topic": "is about what was asked",
-}
-_LIKE_IN_POOL = {"Repetition": "Conciseness", "On topic": "Helpfulness"}
-"""Criteria of the pool whose remedies help where a check finds fault."""
-
-
-@runtime_checkable
-class Checkable(Protocol):
-    """A model that can say, at no cost, whether it could answer."""
-
-    async def check(self) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -115,11 +85,10 @@ class Plan:
         """The job's judge, asking `model` where it asks one, its scores read as they are worth."""
         if self.own_judge is not None:
             return self.own_judge
-        judge = _judge(str(self.job.judge), self.criteria, model)
+        judge = judge_of(str(self.job.judge), self.criteria, model)
         if self.standing is None or model is None or self.job.judge == "dynamic":
             return judge
-        by_model = {OVERALL.name, FIT.name}
-        keep = [one.name for one in self.criteria if one.name not in by_model]
+        keep = [one.name for one in self.criteria if one.name not in BY_MODEL]
         return Calibrated(judge, self.standing, keep=keep)
 
     def report_judge(self, model: Model | None) -> Judge | None:
@@ -129,7 +98,7 @@ class Plan:
             if self.own_judge is None and self.job.judge == "checks":
                 return None
             kind = "checks"
-        return _judge(kind, _criteria_of(kind), model)
+        return judge_of(kind, reporting(kind), model)
 
     @property
     def report_judge_shown(self) -> str:
@@ -169,9 +138,7 @@ class Plan:
     @property
     def remedies(self) -> dict[str, tuple[str, ...]]:
         """Lines that may repair an instruction, by the criterion they belong to."""
-        pool = {one.name: one.remedies for one in POOL}
-        found = pool | {name: pool[like] for name, like in _LIKE_IN_POOL.items()}
-        return found | {one.name: one.remedies for one in self.criteria if one.remedies}
+        return remedies_of(self.criteria)
 
     def paid(self) -> dict[str, str]:
         """The roles whose model is on somebody else's machine, and which it is."""
@@ -211,15 +178,16 @@ def prepare(
     """
     job = job.settled()
     settings = _settings(job)
-    criteria = () if judge is not None else _criteria(job)
-    search, validation, held_out, notes = _divided(job, settings)
-    pool, left_out = _pool(job, held_out)
-    settings = replace(settings, validation=len(validation) if settings.validation else 0)
+    criteria = () if judge is not None else criteria_of(job)
+    material = material_of(job, settings)
+    pool, left_out = pool_of(job, material.held_out)
+    if settings.validation:
+        settings = replace(settings, validation=len(material.validation))
     needed = settings.depth + settings.growth if settings.value == "path mean" else FEWEST
-    if len(search) < needed:
+    if len(material.search) < needed:
         raise DataError(
-            f"{job.data} leaves {len(search)} queries to search on, and {needed} are needed: "
-            "give more queries, or hold out fewer (--held-out)."
+            f"{job.data} leaves {len(material.search)} queries to search on, and {needed} are "
+            "needed: give more queries, or hold out fewer (--held-out)."
         )
     opened = _opened(job, models or {}, judge)
     gate = gated(job, criteria, opened["judge"].identity if "judge" in opened else None)
@@ -228,15 +196,15 @@ def prepare(
     return Plan(
         job=job,
         models=opened,
-        search=search,
-        validation=validation,
-        held_out=held_out,
+        search=material.search,
+        validation=material.validation,
+        held_out=material.held_out,
         pool=pool,
         start=_start(job, pool),
         settings=settings,
         criteria=gate.criteria,
         own_judge=judge,
-        notes=(*notes, *left_out),
+        notes=(*material.notes, *left_out),
         standing=gate.standing,
         standing_told=gate.told,
     )
@@ -248,22 +216,8 @@ def seen_by(job: Job) -> tuple[Query, ...]:
     Reads files and opens no model. Raises `DataError` where the data is not there any more.
     """
     job = job.settled()
-    search, validation, _, _ = _divided(job, _settings(job))
-    return (*search, *validation)
-
-
-def is_remote(model: Model) -> bool:
-    """Whether using the model may cost money: it is not on this machine."""
-    form, _, rest = model.identity.partition(":")
-    if form != "endpoint":
-        return False
-    host = urlsplit(rest).hostname or ""
-    if host == "localhost" or host.endswith(".localhost"):
-        return False
-    try:
-        return not ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return True
+    material = material_of(job, _settings(job))
+    return (*material.search, *material.validation)
 
 
 def _settings(job: Job) -> Settings:
@@ -283,133 +237,6 @@ def _settings(job: Job) -> Settings:
         first_answers=min(settings.first_answers, job.calls // 6),
         minibatch=min(settings.minibatch, max(FEWEST, job.calls // 12)),
     )
-
-
-def _judge(kind: str, criteria: Sequence[Criterion], model: Model | None) -> Judge:
-    """A judge by its name. One whose model is not asked judges by code alone."""
-    if kind == "checks" or model is None:
-        return Checks([one for one in criteria if one.check is not None])
-    if kind == "dynamic":
-        return Dynamic(model, criteria)
-    if kind == "likelihood":
-        return Likelihood(model, criteria)
-    fit = replace(FIT, check=Perplexity(model).check)
-    return Checks([fit if one.name == FIT.name else one for one in criteria])
-
-
-def _criteria_of(kind: str) -> tuple[Criterion, ...]:
-    """What a judge that only reports scores: a model's opinion alone, or code alone."""
-    alone = {"likelihood": (OVERALL,), "perplexity": (FIT,), "dynamic": POOL}
-    return alone.get(kind) or tuple(
-        Criterion(check.name, good=_GOOD[check.name], check=check, always=True) for check in CHECKS
-    )
-
-
-def _criteria(job: Job) -> tuple[Criterion, ...]:
-    """What the judge scores; published DRPO's fourteen stand alone."""
-    own = load_criteria(job.criteria) if job.criteria else ()
-    by_code = tuple(
-        Criterion(check.name, good=_GOOD[check.name], check=check, always=True) for check in CHECKS
-    )
-    if job.judge == "checks":
-        needing = [one.name for one in own if one.check is None]
-        if needing:
-            raise SettingsError(
-                f"{job.criteria} has criteria that need a model to judge them "
-                f"({', '.join(needing)}): choose --judge dynamic or likelihood."
-            )
-        return (*by_code, *own)
-    if job.judge == "likelihood":
-        return (OVERALL, *by_code, *own)
-    if job.judge == "perplexity":
-        return (FIT, *by_code, *(one for one in own if one.check is not None))
-    if job.published:
-        return (*POOL, *own)
-    # The pool has a criterion called Safety, which reads the reply; the check reads the outcome.
-    renamed = [
-        replace(one, name="Right outcome") if one.name == "Safety" else one for one in by_code
-    ]
-    return (*POOL, *renamed, *own)
-
-
-def _divided(
-    job: Job, settings: Settings
-) -> tuple[tuple[Query, ...], tuple[Query, ...], tuple[Query, ...], list[str]]:
-    """Queries to search, to choose and to report on, and what was left out."""
-    given = read_queries(job.data, column=job.column)
-    if job.held_out_data is not None:
-        return _beside(job, given, settings)
-    distinct = without_duplicates(given)
-    held_out = job.held_out or min(HELD_OUT, 2 * len(distinct) // 5)
-    validation = _validation(job, settings, len(distinct) - held_out)
-    _enough(job, len(distinct), held_out, validation)
-    parts = split(distinct, (len(distinct) - held_out - validation, validation, held_out), job.seed)
-    return parts.search, parts.validation, parts.held_out, _duplicates(given, distinct)
-
-
-def _beside(
-    job: Job, given: list[Query], settings: Settings
-) -> tuple[tuple[Query, ...], tuple[Query, ...], tuple[Query, ...], list[str]]:
-    """The same where the queries to report on come from elsewhere."""
-    elsewhere = without_duplicates(read_queries(str(job.held_out_data), column=job.column))
-    held_out = job.held_out or len(elsewhere)
-    if held_out > len(elsewhere):
-        raise DataError(
-            f"{job.held_out_data} holds {len(elsewhere)} distinct queries, and {held_out} are to "
-            "be held out: lower --held-out, or give more."
-        )
-    reported = split(elsewhere, (0, 0, held_out), job.seed).held_out
-    index = WordIndex(
-        Counter(word for one in (*given, *reported) for word in set(words(query_text(one))))
-    )
-    for query in reported:
-        index.add_if_new(query_text(query))
-    distinct = [query for query in without_duplicates(given) if index.add_if_new(query_text(query))]
-    validation = _validation(job, settings, len(distinct))
-    _enough(job, len(distinct), 0, validation)
-    parts = split(distinct, (len(distinct) - validation, validation, 0), job.seed)
-    return parts.search, parts.validation, reported, _duplicates(given, distinct)
-
-
-def _validation(job: Job, settings: Settings, left: int) -> int:
-    """How many queries choose among the finalists: no more than the search can pay for."""
-    if settings.validation == 0:
-        return 0
-    affordable = (job.calls or 300) // (3 * settings.finalists)
-    return job.validation or max(FEWEST, min(VALIDATION, left // 3, affordable))
-
-
-def _enough(job: Job, distinct: int, held_out: int, validation: int) -> None:
-    if distinct - held_out - validation < FEWEST:
-        raise DataError(
-            f"{job.data} holds {distinct} distinct queries; {held_out} held out and {validation} "
-            f"to choose with leave fewer than {FEWEST} to search on. Give more queries, or lower "
-            "--held-out."
-        )
-
-
-def _duplicates(given: Sequence[Query], distinct: Sequence[Query]) -> list[str]:
-    count = len(given) - len(distinct)
-    return [f"{count} queries left out because another like them is there"] if count else []
-
-
-def _pool(job: Job, held_out: Sequence[Query]) -> tuple[tuple[Demonstration, ...], list[str]]:
-    """The demonstrations to choose from, without any that give a held-out query away."""
-    if job.rewrite_demonstrations and job.writer == "none":
-        raise SettingsError(
-            "Rewriting demonstrations needs a writer: name a model with --writer, or leave "
-            "rewrite_demonstrations out."
-        )
-    if job.demonstrations == "none":
-        return (), []
-    sources = {"bundled": "seeds", "long": "seeds:long"}
-    pool = read_demonstrations(sources.get(job.demonstrations, job.demonstrations))
-    kept = tuple(one for one in pool if not leaks([one], held_out))
-    if len(kept) == len(pool):
-        return kept, []
-    return kept, [
-        f"{len(pool) - len(kept)} demonstrations left out: held-out queries are like them"
-    ]
 
 
 def _start(job: Job, pool: tuple[Demonstration, ...]) -> Prompt:

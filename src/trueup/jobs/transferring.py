@@ -23,10 +23,10 @@ from trueup.evaluation.versus import headline, versus
 from trueup.jobs.contenders import Contender, enter, fair
 from trueup.jobs.estimate import Expected
 from trueup.jobs.job import RUNS, Job
-from trueup.jobs.plan import Checkable, Plan, prepare
+from trueup.jobs.plan import Plan, prepare
 from trueup.jobs.trials import Trials, closing, reported
 from trueup.judges.judge import Judge
-from trueup.models.model import Model
+from trueup.models.model import Checkable, Model
 from trueup.report.tables import matrix
 from trueup.store import results as results_file
 from trueup.store.calls import Calls

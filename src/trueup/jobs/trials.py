@@ -16,11 +16,11 @@ from dataclasses import replace
 
 from trueup.evaluation.evaluate import Evaluation, Progress, evaluate
 from trueup.jobs.estimate import Expected, estimate
-from trueup.jobs.plan import Plan, is_remote
+from trueup.jobs.plan import Plan
 from trueup.jobs.tally import Tally, tallied
 from trueup.models.budgeted import Budget, Budgeted, Price, price_of
 from trueup.models.model import Model
-from trueup.models.named import open_model
+from trueup.models.named import is_remote, open_model
 from trueup.models.priced import Priced
 from trueup.models.remembered import Remembered
 from trueup.prompt.prompt import Prompt, Prompted

@@ -33,7 +33,8 @@ from trueup.evaluation.versus import headline, versus
 from trueup.jobs.contenders import Contender, enter, fair
 from trueup.jobs.estimate import Expected
 from trueup.jobs.job import RUNS, Job
-from trueup.jobs.plan import FEWEST, Plan, prepare
+from trueup.jobs.material import FEWEST
+from trueup.jobs.plan import Plan, prepare
 from trueup.jobs.trials import Trials, closing, reported
 from trueup.judges.judge import Judge
 from trueup.models.model import Model

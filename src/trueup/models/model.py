@@ -48,3 +48,10 @@ class Model(Protocol):
     async def close(self) -> None:
         """Give back connections and memory; safe to call twice."""
         ...
+
+
+@runtime_checkable
+class Checkable(Protocol):
+    """A model that can say, at no cost, whether it could answer."""
+
+    async def check(self) -> None: ...

@@ -16,6 +16,7 @@ downloaded when it is not there yet).
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import stat
 from collections.abc import Mapping
@@ -219,3 +220,17 @@ def _shown(name: str) -> str:
     if at and "//" in before:
         name = f"{before.partition('//')[0]}//{after}"
     return name if len(name) <= 120 else f"{name[:119]}…"
+
+
+def is_remote(model: Model) -> bool:
+    """Whether using the model may cost money: it is not on this machine."""
+    form, _, rest = model.identity.partition(":")
+    if form != "endpoint":
+        return False
+    host = urlsplit(rest).hostname or ""
+    if host == "localhost" or host.endswith(".localhost"):
+        return False
+    try:
+        return not ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return True
