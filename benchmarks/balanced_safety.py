@@ -14,8 +14,8 @@ Arms
     ours      the default search on the bundled queries and pool
     random    as many policy calls on random prompts from the same material: a line and four
               demonstrations each, measured on 16 queries, the best kept
-    taught    the default search on queries of the same sources (their other half), whose
-              demonstrations may join the pool
+    taught    the default search on queries of the same sources (their other half), of which it
+              makes demonstrations first (--learn)
 
 An arm with a seed is a cell: what became of each held-out query, a letter each. Cells are kept in
 `benchmarks/results/balanced_safety.json`, and a run adds those that are not there, so the study can
@@ -120,9 +120,10 @@ class Policy:
 
 
 def planned(seed: int, data: str) -> Plan:
-    """What `trueup align --seed SEED --data DATA` would search with."""
+    """What `trueup align --seed SEED`, or with `--data DATA --learn`, would search with."""
     # What is held out comes from elsewhere here, so the job need not hold out any of its own.
-    return prepare(Job(policy="embedded", seed=seed, data=data, held_out=4))
+    learn = data != "seeds"
+    return prepare(Job(policy="embedded", seed=seed, data=data, held_out=4, learn=learn))
 
 
 async def searched(plan: Plan, policy: Model, judge: Judge, seed: int) -> tuple[Found, list[Any]]:

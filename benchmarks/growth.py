@@ -5,9 +5,9 @@
 
 The policy and the judge are functions that answer at once, so all the time is the search's own.
 Five things grow, one at a time: the pool of demonstrations, the queries to search on, the lines to
-compose of, the beam, and the length of the instruction to start from. Calls must not depend on any of them (a
-search is bounded by its budget), serial steps neither; time and memory may grow with what there is
-to read, but no faster. Writes benchmarks/results/growth.json.
+compose of, the beam, and the length of the instruction to start from. Calls must not depend on any
+of them (a search is bounded by its budget), serial steps neither; time and memory may grow with
+what there is to read, but no faster. Writes benchmarks/results/growth.json.
 """
 
 from __future__ import annotations

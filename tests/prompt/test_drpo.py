@@ -285,6 +285,23 @@ async def test_without_a_pool_the_search_learns_its_own_demonstrations() -> None
     assert {one.query for one in run.found.prompt.demonstrations} <= searched
 
 
+async def test_told_to_learn_first_it_shows_its_own_queries_to_everyone() -> None:
+    run = await search(settings=replace(SMALL, first_answers=20, learn=True))
+    bundled = {one.query for one in pool()}
+    searched = {query.text for query in run.method._search}
+    for turn in run.turns[1:]:
+        for candidate in (one.candidate for one in turn.proposals):
+            shown = candidate.prompt.demonstrations
+            lessons = [one for one in shown if one.query not in bundled]
+            if candidate.prompt.retrieval.k:
+                assert lessons and {one.query for one in lessons} <= searched
+    found = run.found.prompt.demonstrations
+    lessons = [one for one in found if one.query not in bundled]
+    assert {one.shows_answer for one in lessons} == {True, False}
+    assert any("learnt of the search's queries" in note for note in run.found.notes)
+    assert run.found.validation_score == 5.0
+
+
 async def test_retrieval_by_embedding_all_the_way() -> None:
     start = Prompt("Be helpful.", tuple(pool()), Retrieval(3, by="embedding", mix="even"))
 

@@ -52,6 +52,10 @@ def align(
         bool,
         typer.Option("--rewrite-demonstrations", help="Rewrite the pool under critique first."),
     ] = False,
+    learn: Annotated[
+        bool,
+        typer.Option("--learn", help="Make demonstrations of the search's own queries first."),
+    ] = False,
     embedder: Annotated[
         str | None,
         typer.Option(help="Retrieve by this model's embeddings, not words; see sentences:NAME."),
@@ -107,6 +111,7 @@ def align(
         "held_out_data": held_out_data,
         "demonstrations": demonstrations,
         "rewrite_demonstrations": rewrite_demonstrations or None,
+        "learn": learn or None,
         "embedder": embedder,
         "calls": calls,
         "k": k,

@@ -5,8 +5,9 @@
 
 An estimate is an upper bound of the calls and a guess at the rest: four letters a token, prompts
 as long as the pool's demonstrations make them, replies four fifths as long as they may get. Times
-are those of the embedded model on two cores, or of a server that writes forty tokens a second to
-each of sixteen callers; without a server's real speed no better can be said.
+are those of the embedded model as fast as it last was on this machine, or of a server that writes
+forty tokens a second to each of sixteen callers; without a server's real speed no better can be
+said.
 """
 
 from __future__ import annotations
@@ -233,7 +234,9 @@ def _expected(
     if is_remote(plan.models[role]):
         seconds = calls * tokens_out / SERVER_TOKENS_PER_SECOND
     else:
-        seconds = calls * (tokens_in + tokens_out) / EMBEDDED_TOKENS_PER_SECOND
+        measured = getattr(plan.models[role], "tokens_per_second", None)
+        speed = measured or EMBEDDED_TOKENS_PER_SECOND
+        seconds = calls * (tokens_in + tokens_out) / speed
     return Expected(role, part, calls, calls * tokens_in, calls * tokens_out, usd, seconds)
 
 

@@ -47,7 +47,7 @@ _SECRET = re.compile(r"//[^/#]*@|[?&][\w-]*(key|token|secret|password|sig)[\w-]*
 _NOT_IN_NAME = frozenset(
     {"out", "budget_calls", "budget_tokens", "budget_usd", "budget_minutes", "prices"}
 )
-_IN_NAME_IF_SET = frozenset({"calibration", "force", "report_judge", "report_judge_model"})
+_IN_NAME_IF_SET = frozenset({"calibration", "force", "learn", "report_judge", "report_judge_model"})
 """So that a job which says nothing of them is called what it was called before they were there."""
 
 
@@ -95,6 +95,9 @@ class Job(BaseModel):
     """The pool: "bundled", "long" (the published form), "none", or a file."""
     rewrite_demonstrations: bool = False
     """Rewrite the pool's replies under critique first: DRPO's stage one."""
+    learn: bool = False
+    """Make demonstrations of the search's own queries first: of the policy's best replies, and of
+    the pool's way to refuse where a query says that it should be refused."""
 
     # how
     method: Literal["drpo", "composed"] | None = None
@@ -147,6 +150,8 @@ class Job(BaseModel):
             )
         if self.published and self.method == "composed":
             raise ValueError("the published method is drpo: leave `method` out, or `published`")
+        if self.learn and (self.published or self.method == "composed"):
+            raise ValueError("only `drpo` learns first: leave `learn` out, or the other method")
         if self.published and self.writer == "none":
             raise ValueError("the published method needs a writer: name a model for `writer`")
         return self
@@ -213,7 +218,7 @@ class Job(BaseModel):
         return self.model_copy(
             update={
                 "writer": self.policy if writer == "policy" else writer,
-                "method": self.method or ("drpo" if bare else "composed"),
+                "method": self.method or ("drpo" if bare or self.learn else "composed"),
                 "judge": judge,
                 "judge_model": self._judge_model(judge),
                 "report_judge_model": self._reporting_model(),

