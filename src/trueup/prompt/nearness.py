@@ -88,15 +88,12 @@ class Nearness:
         if self._fit is None:
             self._fit = await Fit.of(self._similarity, self._answers)
         rows = self._fit.rows
-        near = (await self._similarity.to(query))[rows]
         same = np.flatnonzero(np.isin(rows, self._itself(query)))
-        others = near.copy()
-        others[same] = 0.0
-        length = float(np.linalg.norm(others))
-        if length == 0:
-            return 0.0
-        said = self._fit.without(same.tolist()) if len(same) else near @ self._fit.weights
-        return float(said) / length
+        if len(same):
+            return self._fit.without(same)
+        near = (await self._similarity.to(query))[rows]
+        length = float(np.linalg.norm(near))
+        return float(near @ self._fit.weights) / length if length > 0 else 0.0
 
     def _itself(self, query: str) -> list[int]:
         """Where in the pool the query itself is."""
@@ -112,6 +109,8 @@ class Fit:
     """Shape (fitted,): the places in the pool that it is made on."""
     weights: NDArray[np.float64]
     """Shape (fitted,)."""
+    gram: NDArray[np.float64]
+    """Shape (fitted, fitted): the kernel matrix."""
     inverse: NDArray[np.float64]
     """Shape (fitted, fitted), of the regularised kernel matrix."""
     behaviour: NDArray[np.float64]
@@ -128,10 +127,19 @@ class Fit:
         regular = gram + RIDGE * np.eye(len(gram))
         inverse: NDArray[np.float64] = np.linalg.inv(regular).astype(np.float64)
         centred = behaviour - behaviour.mean()
-        return cls(rows, inverse @ centred, inverse, centred)
+        return cls(rows, inverse @ centred, gram, inverse, centred)
 
-    def without(self, rows: Sequence[int]) -> float:
-        """What the regression would say of a query had its rows not been in the pool."""
-        block = self.inverse[np.ix_(rows, rows)]
-        residuals = np.linalg.solve(block, self.weights[rows])
-        return float(self.behaviour[rows[0]] - residuals[0])
+    def without(self, same: Places) -> float:
+        """The lean of a query in the pool, had its rows not been there.
+
+        Both what the others say and how near they are is taken from the kernel matrix: a new
+        query's nearness is on another scale, of which only its own length is taken out.
+        """
+        others = self.gram[same[0]].copy()
+        others[same] = 0.0
+        length = float(np.linalg.norm(others))
+        if length == 0:
+            return 0.0
+        block = self.inverse[np.ix_(same, same)]
+        residuals = np.linalg.solve(block, self.weights[same])
+        return float(self.behaviour[same[0]] - residuals[0]) / length
