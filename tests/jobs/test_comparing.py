@@ -73,6 +73,14 @@ async def test_baselines_and_searches_are_measured_on_the_same_queries(tmp_path:
     assert again.shown_again and again.results == results
 
 
+def test_a_run_that_learnt_first_can_be_compared_with_the_published_method(tmp_path: Path) -> None:
+    policy, writer = Scripted(naive), Scripted(["{}"], identity="writer")
+    asked = a_job(tmp_path, "plain", "published", "ours", writer="w", learn=True)
+    entered = ready(asked, models={"policy": policy, "writer": writer}).entered
+    learns = [one.plan.settings.learn for one in entered if one.plan is not None]
+    assert learns == [False, True]
+
+
 async def test_how_much_of_a_search_is_luck_is_told_over_seeds(tmp_path: Path) -> None:
     job = replace(a_job(tmp_path, "plain", "random", "ours", calls=24), seeds=3)
     results = (await compare(job, models={"policy": Scripted(naive)})).results

@@ -134,7 +134,8 @@ def _seeded(one: Contender, number: int) -> Contender:
 def _published(plan: Plan, job: Job) -> Plan:
     """The published method on this plan's queries, pool, sampling and judge."""
     settled = plan.job
-    fields = job.model_dump(exclude_none=True, exclude={"writer"} if job.writer == "none" else None)
+    ours_alone = {"learn", "writer"} if job.writer == "none" else {"learn"}
+    fields = job.model_dump(exclude_none=True, exclude=ours_alone)
     k = min(2, len(plan.pool)) if job.k is None else job.k
     same = {
         "published": True,
