@@ -93,47 +93,13 @@ def align(
 
     The same command again goes on where it stopped, and pays nothing twice.
     """
-    from trueup.jobs.job import read_prices
-
-    given = {
-        "policy": policy,
-        "writer": writer,
-        "judge": judge,
-        "judge_model": judge_model,
-        "calibration": calibration,
-        "force": force or None,
-        "report_judge": report_judge,
-        "report_judge_model": report_judge_model,
-        "criteria": criteria,
-        "data": data,
-        "column": column,
-        "held_out": held_out,
-        "held_out_data": held_out_data,
-        "demonstrations": demonstrations,
-        "rewrite_demonstrations": rewrite_demonstrations or None,
-        "learn": learn or None,
-        "embedder": embedder,
-        "calls": calls,
-        "k": k,
-        "format": prompt_format,
-        "max_tokens": max_tokens,
-        "frequency_penalty": frequency_penalty,
-        "method": method,
-        "published": published or None,
-        "seed": seed,
-        "budget_calls": budget_calls,
-        "budget_tokens": budget_tokens,
-        "budget_usd": budget_usd,
-        "budget_minutes": budget_minutes,
-        "prices": read_prices(price) if price else None,
-        "out": out,
-    }
+    given = options.given(locals())
     from trueup.commands.screen import Screen
     from trueup.jobs.estimate import enough
     from trueup.jobs.plan import prepare
 
     screen = Screen()
-    plan = prepare(_job(job, {name: value for name, value in given.items() if value is not None}))
+    plan = prepare(_job(job, given))
     if dry_run:
         screen.plan(plan)
         screen.expected(plan)
@@ -161,7 +127,7 @@ def _job(path: Path | None, given: dict[str, Any]) -> Job:
     if path is None:
         return Job.of(given)
     kept = Job.load(path).model_dump(exclude_none=True)
-    if "out" not in given and set(given) - {"yes"}:
+    if given and "out" not in given:
         # Another job than the file's does not belong into that one's folder.
         changed = Job.of(kept | given)
         return (

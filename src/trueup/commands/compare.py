@@ -72,29 +72,9 @@ def compare(
 
     The same command again goes on where it stopped, and pays nothing twice.
     """
+    given = options.given(locals())
     from trueup.jobs.comparing import CompareJob, ready, run
-    from trueup.jobs.job import read_prices
 
-    given = {
-        "policy": policy,
-        "writer": writer,
-        "judge": judge,
-        "judge_model": judge_model,
-        "data": data,
-        "held_out_data": held_out_data,
-        "held_out": held_out,
-        "demonstrations": demonstrations,
-        "calls": calls,
-        "format": prompt_format,
-        "max_tokens": max_tokens,
-        "seed": seed,
-        "budget_calls": budget_calls,
-        "budget_tokens": budget_tokens,
-        "budget_usd": budget_usd,
-        "budget_minutes": budget_minutes,
-        "prices": read_prices(price) if price else None,
-        "out": out,
-    }
     asked = CompareJob(tuple(candidates), job_of(job, candidates, given), against, seeds)
     prepared = ready(asked)
     said(prepared)
@@ -159,10 +139,10 @@ def job_of(path: Path | None, names: Iterable[str], given: Mapping[str, Any]) ->
         kept = {name: value for name, value in fields.items() if name not in own}
         if fields.get("published"):  # what that method had settled is not what ours would have
             kept = {name: value for name, value in kept.items() if name not in ("k", "calls")}
-        if "policy" in given and given["policy"] not in (None, fields["policy"]):
+        if given.get("policy", fields["policy"]) != fields["policy"]:
             follows = ("writer", "judge", "judge_model", "max_tokens", "frequency_penalty")
             kept = {name: value for name, value in kept.items() if name not in follows}
-    return Job.of(kept | {name: value for name, value in given.items() if value is not None})
+    return Job.of(kept | dict(given))
 
 
 def agreed_to(paid: Mapping[str, str], rows: Iterable[Expected], yes: bool) -> None:

@@ -1,13 +1,15 @@
 """Options that several commands have, each declared once: the same name, type and words everywhere.
 
-    def compare(seed: Seed = None, out: Out = None, yes: Yes = False) -> None: ...
+    def compare(seed: Seed = None, out: Out = None, yes: Yes = False) -> None:
+        job = Job.of(given(locals()))
 
 None is for what is not given: the default is the job's, and is said there.
 """
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import typer
 
@@ -61,3 +63,17 @@ Dry = Annotated[
 Yes = Annotated[
     bool, typer.Option("--yes", "-y", help="Start without asking, also where it may cost money.")
 ]
+
+
+def given(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a command's parameters those that are fields of a `Job`, as far as they were given."""
+    from trueup.jobs.job import Job, read_prices
+
+    renamed = {"prompt_format": "format", "price": "prices"}
+    fields = {renamed.get(name, name): value for name, value in parameters.items()}
+    found = {
+        name: value
+        for name, value in fields.items()
+        if name in Job.model_fields and value is not None and value is not False and value != []
+    }
+    return found | ({"prices": read_prices(found["prices"])} if "prices" in found else {})

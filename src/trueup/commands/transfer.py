@@ -46,18 +46,12 @@ def transfer(
 
     The same command again goes on where it stopped, and pays nothing twice.
     """
+    given = options.given(locals())
     from trueup.aligned import Aligned
-    from trueup.jobs.job import read_prices
     from trueup.jobs.transferring import TransferJob, ready, run
     from trueup.models.named import is_remote
 
-    given = {
-        "data": data, "held_out_data": held_out_data, "held_out": held_out, "judge": judge,
-        "judge_model": judge_model, "budget_calls": budget_calls, "budget_tokens": budget_tokens,
-        "budget_usd": budget_usd, "budget_minutes": budget_minutes,
-        "prices": read_prices(price) if price else None,
-        "policy": Aligned.load(runs[0]).model_name, "out": out,
-    }  # fmt: skip
+    given |= {"policy": Aligned.load(runs[0]).model_name}
     job = TransferJob(tuple(runs), tuple(to or ()), job_of(None, runs, given))
     prepared = ready(job)
     for note in prepared.notes:
@@ -102,18 +96,12 @@ def trim(
 
     The same command again goes on where it stopped, and pays nothing twice.
     """
+    given = options.given(locals())
     from trueup.aligned import Aligned
-    from trueup.jobs.job import read_prices
     from trueup.jobs.trimming import TrimJob, ready
     from trueup.jobs.trimming import run as carry_out
 
-    given = {
-        "data": data, "held_out_data": held_out_data, "held_out": held_out, "judge": judge,
-        "judge_model": judge_model, "budget_calls": budget_calls, "budget_tokens": budget_tokens,
-        "budget_usd": budget_usd, "budget_minutes": budget_minutes,
-        "prices": read_prices(price) if price else None,
-        "policy": Aligned.load(run).model_name, "out": out,
-    }  # fmt: skip
+    given |= {"policy": Aligned.load(run).model_name}
     job = TrimJob(run, job_of(None, [run], given), floor)
     prepared = ready(job)
     for note in prepared.notes:

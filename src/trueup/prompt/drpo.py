@@ -39,7 +39,7 @@ from trueup.prompt.measuring import Measuring
 from trueup.prompt.nearness import By
 from trueup.prompt.ordering import alternating, evenly, shuffled
 from trueup.prompt.prompt import Prompt
-from trueup.prompt.selection import Selection
+from trueup.prompt.selection import Selection, survivors_by_path
 from trueup.prompt.settings import Settings
 from trueup.prompt.states import Found, Judged, Node, Phase, Proposal, State
 from trueup.prompt.writing import Writing, Written
@@ -166,7 +166,8 @@ class Drpo:
         self, state: State, proposals: Sequence[Proposal], judged: Sequence[Judged]
     ) -> State:
         if self._settings.value == "path mean":
-            return self._beam_by_path(state, proposals, judged)
+            most = len(self._search)
+            return survivors_by_path(state, proposals, judged, self._settings, most)
         if state.phase == "validate":
             chosen = self._selection.best([one.candidate for one in proposals], self._validated())
             return replace(state, phase="done", beam=(Node(chosen),))
@@ -227,33 +228,6 @@ class Drpo:
             self._known.setdefault(child.id, child)
         # A writer that wrote nothing readable costs the level, not the run.
         return [Proposal(child, node) for child in children] or [Proposal(node.candidate, node)]
-
-    def _beam_by_path(
-        self, state: State, proposals: Sequence[Proposal], judged: Sequence[Judged]
-    ) -> State:
-        settings = self._settings
-        nodes = [
-            Node(
-                one.candidate,
-                (*one.parent.path, *found.measurements),
-                one.parent.versions
-                if one.candidate.id == one.parent.candidate.id
-                else (*one.parent.versions, one.candidate),
-            )
-            for one, found in zip(proposals, judged, strict=True)
-        ]
-        most = settings.depth + settings.growth
-        grown = any(one.easy for one in proposals) and state.limit < most
-        limit = state.limit + 1 if grown else state.limit
-        # Sorting is stable: among equals the one proposed first survives, as published.
-        if settings.beam > 1:
-            nodes.sort(key=lambda node: -node.path_mean)
-        else:
-            nodes.sort(key=lambda node: -node.last_reward)
-        done = state.round + 1 >= min(limit, len(self._search))
-        return State(
-            "done" if done else "search", tuple(nodes[: settings.beam]), state.round + 1, limit
-        )
 
     # Ours
 
