@@ -77,6 +77,24 @@ async def test_the_same_request_counts_once() -> None:
         await model.reply(ask(2))
 
 
+async def test_what_is_under_way_is_told_apart_from_what_is_answered() -> None:
+    """Time left is judged by the answered: at the end dozens are begun and none is to follow."""
+    budget, gate = Budget(), asyncio.Event()
+
+    class Waiting(Scripted):
+        async def reply(self, request: Request) -> Reply:
+            await gate.wait()
+            return REPLY
+
+    model = Budgeted(Waiting([]), budget)
+    asked = [asyncio.create_task(model.reply(ask(number // 2))) for number in range(6)]
+    await asyncio.sleep(0)
+    assert (budget.spent.calls, budget.under_way) == (3, 3)
+    gate.set()
+    await asyncio.gather(*asked)
+    assert (budget.spent.calls, budget.under_way) == (3, 0)
+
+
 async def test_a_replayed_call_counts_like_a_paid_one(tmp_path: Path) -> None:
     scripted = Scripted(lambda request: REPLY, price=Price(100, 100))
     for limit in (5, 5, 8):

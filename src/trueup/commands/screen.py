@@ -225,9 +225,6 @@ class _Progress:
         self._budget: Budget | None = None
         self._part = "getting ready"
         self._reward: float | None = None
-        self._share: float | None = None
-        """How much of the whole is done, 0 to 1, as far as that is known."""
-        self._calls_of_search = 300
         self._calls_in_all = 1
         self._began = time.monotonic()
 
@@ -269,10 +266,11 @@ class _Progress:
             parts += [f"{spent.calls:,}{of} calls", f"{spent.tokens:,} tokens"]
             if spent.usd or self._budget.usd is not None:
                 parts.append(_usd(spent.usd))
-            parts.append(self._time(spent.calls))
+            parts.append(self._time(spent.calls - self._budget.under_way))
         return Text(" · ".join(printable(part) for part in parts), style="cyan")
 
     def _time(self, calls: int) -> str:
+        """The time so far, and what is left to judge by the calls that were answered."""
         passed = time.monotonic() - self._began
         share = min(1.0, calls / self._calls_in_all)
         if share < 0.05 or passed < 5:

@@ -115,6 +115,11 @@ class Budget:
         """What was used so far."""
         return Spent(self._calls, self._tokens, self._usd, (self._clock() - self._began) / 60)
 
+    @property
+    def under_way(self) -> int:
+        """Of the calls spent, those that are not answered yet."""
+        return sum(key not in self._counted for key in self._waiting)
+
     def left(self) -> Left:
         """What remains."""
         spent = self.spent
