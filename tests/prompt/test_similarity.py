@@ -37,11 +37,21 @@ async def test_nearness_to_itself_is_symmetric_with_ones_on_the_diagonal(pool: l
 
 
 @given(pools, sentences)
-async def test_nothing_is_nearer_to_a_query_than_the_query(pool: list[str], query: str) -> None:
-    for similarity in both([*pool, query]):
-        near = await similarity.to(query)
-        assert near.shape == (len(pool) + 1,)
-        assert near.min() >= 0 and near[-1] >= near.max() - 1e-6
+async def test_by_embeddings_nothing_is_nearer_to_a_query_than_the_query(
+    pool: list[str], query: str
+) -> None:
+    near = await Embedded([*pool, query], Scripted([])).to(query)
+    assert near.shape == (len(pool) + 1,)
+    assert near.min() >= 0 and near[-1] >= near.max() - 1e-6
+
+
+@given(pools, sentences)
+async def test_by_words_what_shares_none_is_nowhere_near(pool: list[str], query: str) -> None:
+    """BM25 is no angle: "how" may be nearer to "how how" than that is to itself."""
+    texts = [*pool, query]
+    near = await Lexical(texts).to(query)
+    shares = [bool(set(terms(text)) & set(terms(query))) for text in texts]
+    assert [score > 0 for score in near] == shares and shares[-1]
 
 
 @given(st.lists(st.text(max_size=30), min_size=1, max_size=5), st.text(max_size=30))
