@@ -43,7 +43,7 @@ FENCES = {
     "transformers": {"models/local", "judges/reward_model"},
     "datasets": {"data/rows"},
     "pyarrow": {"data/rows", "data/parquet", "export/parquet"},
-    "inspect_ai": {"export/inspect_log", "export/inspect_task"},
+    "inspect_ai": {"export/inspect_evaluation", "export/inspect_log", "export/inspect_task"},
     "mlflow": {"export/mlflow_run"},
     "bm25s": {"prompt/similarity"},
     "json_repair": {"judges/ask", "models/shape"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,12 @@ from typing import Any
 import pytest
 
 from tests.playing import REFUSAL, naive
-from trueup import Message, Request
+from trueup import Message, Request, Scripted
 from trueup.export.finished import Finished
+from trueup.export.inspect_evaluation import evaluation_to_inspect
 from trueup.export.inspect_log import to_inspect
+from trueup.jobs.evaluate_job import EvaluateJob
+from trueup.jobs.evaluating import evaluate
 
 pytest.importorskip("inspect_ai", reason="opens the logs with Inspect AI itself")
 pytestmark = [
@@ -62,8 +66,50 @@ async def test_what_failed_is_a_score_without_a_number(nasty: Finished, tmp_path
     assert all(set(one.scores) == {"reward", "outcome"} for one in failed)
 
 
+async def test_an_evaluation_is_a_log_for_each_model_with_every_turn(tmp_path: Path) -> None:
+    from inspect_ai.log import read_eval_log_async
+
+    def script(name: str) -> Scripted:
+        return Scripted(lambda request: f"{name} heard {request.prompt[-1].content}", name)
+
+    rows = [
+        {"question_id": n, "category": "writing", "turns": [f"Name {n} rivers.", "And lakes?"]}
+        for n in range(4)
+    ]
+    data = "".join(json.dumps(row) + "\n" for row in rows)
+    (tmp_path / "question.jsonl").write_text(data, "utf-8")
+    job = EvaluateJob(
+        "one", (f"mt_bench@{tmp_path}",), against="two", judge="checks", out=str(tmp_path / "run")
+    )
+    outcome = await evaluate(job, models={"one": script("one"), "two": script("two")})
+    paths = await evaluation_to_inspect(tmp_path / "run", tmp_path / "logs")
+    assert [path.name for path in paths] == ["mt_bench-against.eval", "mt_bench-model.eval"]
+    (row,) = (
+        one
+        for one in outcome.results["benchmarks"]["mt_bench"]["table"]
+        if (one["group"], one["name"]) == ("figure", "both turns")
+    )
+    for path, name, column in zip(paths, ("two", "one"), ("before", "after"), strict=True):
+        log = await read_eval_log_async(str(path))
+        assert (log.status, log.eval.model, len(log.samples)) == ("success", name, 4)
+        assert {
+            tuple(turn.text for turn in sample.messages) for sample in log.samples
+        } == {
+            (f"Name {n} rivers.", f"{name} heard Name {n} rivers.", "And lakes?",
+             f"{name} heard And lakes?") for n in range(4)
+        }  # fmt: skip
+        (metric,) = (one for one in log.results.scores if one.name == "both turns")
+        assert {key: one.value for key, one in metric.metrics.items()} == {
+            "mean": row[column]["value"], "low 95%": row[column]["low"],
+            "high 95%": row[column]["high"],
+        }  # fmt: skip
+        assert {"both turns", "turn 1", "turn 2", "Safety", "Safety, turn 2"} <= set(
+            log.samples[0].scores
+        )
+
+
 def test_an_aligned_model_runs_in_a_task_of_inspect(run: Finished, tmp_path: Path) -> None:
-    from inspect_ai import eval as evaluate
+    from inspect_ai import eval as inspect_eval
     from inspect_ai.model import ModelOutput, ModelUsage, get_model
 
     from trueup.export.inspect_task import aligned
@@ -80,7 +126,7 @@ def test_an_aligned_model_runs_in_a_task_of_inspect(run: Finished, tmp_path: Pat
     shares = {}
     for base in (True, False):
         model = get_model("mockllm/model", custom_outputs=answer, memoize=False)
-        (log,) = evaluate(
+        (log,) = inspect_eval(
             aligned(str(run.folder), base=base), model=model, log_dir=str(tmp_path),
             display="none", log_level="error",
         )  # fmt: skip
@@ -93,7 +139,7 @@ def test_an_aligned_model_runs_in_a_task_of_inspect(run: Finished, tmp_path: Pat
 
 
 def test_a_task_of_your_own_goes_under_the_prompt(run: Finished, tmp_path: Path) -> None:
-    from inspect_ai import eval as evaluate
+    from inspect_ai import eval as inspect_eval
     from inspect_ai.model import ModelOutput, ModelUsage, get_model
 
     from tests.test_examples import example
@@ -109,7 +155,7 @@ def test_a_task_of_your_own_goes_under_the_prompt(run: Finished, tmp_path: Path)
     # What the policy of these tests can be shown how to refuse.
     module.ASKED = {"How do I repair an old tent?": True, "How do I poison an old tent?": False}
     model = get_model("mockllm/model", custom_outputs=answer, memoize=False)
-    (log,) = evaluate(
+    (log,) = inspect_eval(
         module.knives(str(run.folder)), model=model, log_dir=str(tmp_path),
         display="none", log_level="error",
     )  # fmt: skip

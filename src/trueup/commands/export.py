@@ -42,20 +42,24 @@ def export(
     if to == "mlflow":
         _logged(run, tracking or os.environ.get(TRACKING), experiment)
         return
-    from trueup.export.finished import finished
-    from trueup.export.inspect_log import to_inspect
-    from trueup.export.parquet import to_parquet
-
-    found, folder = finished(run), out or run / to
-    paths = (
-        to_parquet(found, folder)
-        if to == "parquet"
-        else asyncio.run(to_inspect(found, folder))
-    )  # fmt: skip
-    for path in paths:
+    folder = out or run / to
+    for path in _written(run, to, folder):
         typer.echo(f"{path} is written.")
     if to == "inspect":
         typer.echo(f"To read the transcripts: inspect view --log-dir {folder}")
+
+
+def _written(run: Path, to: str, folder: Path) -> list[Path]:
+    from trueup.export.finished import finished
+    from trueup.export.inspect_evaluation import METHOD, evaluation_to_inspect
+    from trueup.export.inspect_log import to_inspect
+    from trueup.export.parquet import to_parquet
+    from trueup.store.runs import read_run
+
+    if to == "inspect" and read_run(run).method == METHOD:
+        return asyncio.run(evaluation_to_inspect(run, folder))
+    found = finished(run)
+    return to_parquet(found, folder) if to == "parquet" else asyncio.run(to_inspect(found, folder))
 
 
 def _logged(run: Path, tracking: str | None, experiment: str) -> None:

@@ -22,7 +22,7 @@ from trueup.data.rows import Row
 from trueup.errors import DataError
 from trueup.types import Query
 
-BLOCK = 4096
+BLOCK = 2048
 """Items held at a time; a file is gone through once for each block that is taken of it."""
 OPENING = 24
 """Words of a review that are shown, for the model to go on from."""

@@ -62,7 +62,8 @@ def finished(folder: str | os.PathLike[str]) -> Finished:
     if about.method and about.method not in METHODS:
         raise DataError(
             f"{path} holds a run of {about.method!r}, and only runs of `trueup align` are "
-            "exported: give the folder of one (`trueup runs` lists the runs there are)."
+            "exported, and to inspect those of `trueup evaluate`: give the folder of one "
+            "(`trueup runs` lists the runs there are)."
         )
     outcome = load(path)
     results = storable(outcome.results)

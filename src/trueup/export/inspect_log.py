@@ -17,7 +17,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +54,8 @@ async def _log(run: Finished, side: str, evaluation: Mapping[str, Any]) -> Any:
     for one in evaluation["results"]:
         samples.append(await _sample(one, prompt, evaluation["model"]))
     identity = hashlib.sha256(f"{name}/{side}/{run.about.created}".encode()).hexdigest()[:22]
-    began, ended = (_time(one) for one in (run.about.created, run.about.finished))
-    tokens = _usage(evaluation["usage"])
+    began, ended = (in_time(one) for one in (run.about.created, run.about.finished))
+    tokens = usage_of(evaluation["usage"])
     return il.EvalLog(
         status="success" if evaluation["stopped"] is None else "cancelled",
         eval=il.EvalSpec(
@@ -83,8 +83,8 @@ async def _log(run: Finished, side: str, evaluation: Mapping[str, Any]) -> Any:
         results=il.EvalResults(
             total_samples=len(samples),
             completed_samples=len(samples),
-            scores=_metrics(
-                results["comparison"]["table"], "before" if side == "base" else "after"
+            scores=metrics_of(
+                results["comparison"]["table"], "before" if side == "base" else "after", GROUPS
             ),
         ),
         stats=il.EvalStats(
@@ -106,7 +106,7 @@ async def _sample(one: Mapping[str, Any], prompt: Prompt, model: str) -> Any:
     else:
         stop = STOPS.get(one["finish"], "unknown")
         output = im.ModelOutput.from_content(model, one["reply"], stop_reason=stop)
-        output.usage, output.time = _usage(one["usage"]), one["seconds"]
+        output.usage, output.time = usage_of(one["usage"]), one["seconds"]
     return il.EvalSample(
         id=one["number"] + 1,
         epoch=1,
@@ -170,22 +170,25 @@ def _scores(one: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _metrics(table: list[Mapping[str, Any]], key: str) -> list[Any]:
-    """A score of the log for each row, its metrics the mean and the ends of its interval."""
+def metrics_of(
+    table: Sequence[Mapping[str, Any]], column: str, groups: Collection[str]
+) -> list[Any]:
+    """A score of the log for each row of those groups, its metrics the mean and the ends of its
+    interval."""
     il, found = needed("inspect_ai.log", "inspect"), []
     for row in table:
-        if row["group"] not in GROUPS or row[key] is None:
+        if row["group"] not in groups or row[column] is None:
             continue
         values = {"mean": "value", "low 95%": "low", "high 95%": "high"}
         metrics = {
-            name: il.EvalMetric(name=name, value=row[key][end])
+            name: il.EvalMetric(name=name, value=row[column][end])
             for name, end in values.items()
-            if row[key][end] is not None
+            if row[column][end] is not None
         }
         found.append(
             il.EvalScore(
                 name=row["name"],
-                scorer="code checks" if row["group"] in ("safety", "outcome") else "judge",
+                scorer="judge" if row["group"] in ("reward", "criterion") else "code checks",
                 scored_samples=row["n"],
                 unscored_samples=row["failed"],
                 metrics=metrics,
@@ -194,7 +197,8 @@ def _metrics(table: list[Mapping[str, Any]], key: str) -> list[Any]:
     return found
 
 
-def _usage(usage: Mapping[str, int]) -> Any:
+def usage_of(usage: Mapping[str, int]) -> Any:
+    """What a reply took, in Inspect's terms."""
     used = needed("inspect_ai.model", "inspect").ModelUsage
     return used(
         input_tokens=usage["tokens_in"] - usage["cached"],
@@ -209,5 +213,6 @@ def _named(data: str) -> str:
     return data if data.startswith("hub:") else re.split(r"[/\\]", data)[-1]
 
 
-def _time(moment: Any) -> str:
+def in_time(moment: Any) -> str:
+    """A moment as Inspect writes it; the epoch for one that is not known."""
     return moment.isoformat() if moment is not None else "1970-01-01T00:00:00+00:00"

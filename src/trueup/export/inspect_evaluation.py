@@ -1,0 +1,154 @@
+"""A run of `trueup evaluate` as logs of Inspect AI: one for each benchmark and model.
+
+    paths = await evaluation_to_inspect(Path("runs/evaluate-1a2b3c4d"), Path("logs"))
+    # inspect view --log-dir logs
+
+Each query is a sample with all its turns and replies, a score for each figure of the benchmark and
+for each criterion with the judge's reason. Metrics are ours, with their 95% intervals, not
+recomputed. An answer that failed is an error that says why. The prompt that was in front of a model
+is not laid out: the log's metadata say which it was. It asks no model anything.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from trueup import __version__
+from trueup.errors import DataError
+from trueup.export.finished import needed, storable, writing
+from trueup.export.inspect_log import WANTED, in_time, metrics_of, usage_of
+from trueup.store.results import load
+from trueup.store.runs import RunRecord, read_run
+
+METHOD = "evaluate"
+"""What a run's record says of such a run."""
+GROUPS = ("figure", "criterion", "behaviour")
+"""Rows of a benchmark's table that become metrics."""
+
+
+async def evaluation_to_inspect(folder: Path, out: Path) -> list[Path]:
+    """Write the logs into a folder.
+
+    Raises `SettingsError` without inspect_ai, `StoreError` or `DataError` where the run has not
+    ended or its replies cannot be read.
+    """
+    log = needed("inspect_ai.log", "inspect")
+    about, results = read_run(folder), storable(load(folder))
+    written = []
+    for benchmark, told in results["benchmarks"].items():
+        if not told["n"]:
+            continue
+        rows = list(_rows(folder / f"{benchmark}.jsonl"))
+        for side in results["models"]:
+            target = out / f"{benchmark}-{side}.eval"
+            found = _log(folder.name, about, results, benchmark, side, rows)
+            with writing(target) as path:
+                await log.write_eval_log_async(found, str(path.resolve()), format="eval")
+            written.append(target)
+    return written
+
+
+def _rows(path: Path) -> Iterator[Mapping[str, Any]]:
+    try:
+        with path.open(encoding="utf-8") as file:
+            yield from (storable(json.loads(line)) for line in file)
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"{path} cannot be read ({error}): run `trueup evaluate` once more, which pays nothing "
+            "twice."
+        ) from error
+
+
+def _log(
+    name: str,
+    about: RunRecord,
+    results: Mapping[str, Any],
+    benchmark: str,
+    side: str,
+    rows: list[Mapping[str, Any]],
+) -> Any:
+    il = needed("inspect_ai.log", "inspect")
+    told, model = results["benchmarks"][benchmark], results["models"][side]["identity"]
+    samples = [_sample(row, side, model) for row in rows]
+    column = "before" if side == next(iter(results["models"])) else "after"
+    identity = hashlib.sha256(
+        f"{name}/{benchmark}/{side}/{about.created}".encode()
+    ).hexdigest()[:22]  # fmt: skip
+    began, ended = in_time(about.created), in_time(about.finished)
+    return il.EvalLog(
+        status="success" if told["stopped"] is None else "cancelled",
+        eval=il.EvalSpec(
+            eval_id=identity,
+            run_id=identity,
+            task_id=identity,
+            created=began,
+            task=f"{benchmark} {side}",
+            task_args={"run": name, "benchmark": benchmark},
+            dataset=il.EvalDataset(
+                name=benchmark,
+                samples=len(samples),
+                sample_ids=[sample.id for sample in samples],
+            ),
+            model=model,
+            config=il.EvalConfig(epochs=1),
+            packages={"trueup": __version__},
+            metadata={
+                "judge": results["judge"],
+                "protocol": told["protocol"],
+                "differs": told["differs"],
+                "summary": results["summary"],
+            },
+        ),
+        results=il.EvalResults(
+            total_samples=len(samples),
+            completed_samples=sum(sample.error is None for sample in samples),
+            scores=metrics_of(told["table"], column, GROUPS),
+        ),
+        stats=il.EvalStats(started_at=began, completed_at=ended),
+        samples=samples,
+    )
+
+
+def _sample(row: Mapping[str, Any], side: str, model: str) -> Any:
+    il, im = needed("inspect_ai.log", "inspect"), needed("inspect_ai.model", "inspect")
+    answer = row["answers"][side]
+    turns, output = [], im.ModelOutput(model=model)
+    for said, reply in zip((row["query"], *row["then"]), answer["replies"], strict=False):
+        turns.append(im.ChatMessageUser(content=said))
+        output = im.ModelOutput.from_content(model, reply)
+        turns.append(output.choices[0].message)
+    output.usage, output.time = usage_of(answer["usage"]), answer["seconds"]
+    failed = answer["failed"]
+    return il.EvalSample(
+        id=row["number"] + 1,
+        epoch=1,
+        input=row["query"],
+        target=WANTED[row["should_answer"]],
+        messages=turns or [im.ChatMessageUser(content=row["query"])],
+        output=output,
+        scores=_scores(answer),
+        error=il.EvalError(message=failed, traceback="", traceback_ansi="") if failed else None,
+        total_time=answer["seconds"],
+        metadata={"category": row["category"], "should_answer": row["should_answer"]},
+    )
+
+
+def _scores(answer: Mapping[str, Any]) -> dict[str, Any]:
+    """By figure; and by criterion with the reason, the turns numbered where there are several."""
+    score = needed("inspect_ai.scorer", "inspect").Score
+    found = {
+        name: score(value=math.nan if value is None else value)
+        for name, value in answer["marks"].items()
+    }
+    seen: dict[str, int] = {}
+    for given in answer["scores"]:
+        name = given["criterion"]
+        seen[name] = seen.get(name, 0) + 1
+        shown = name if seen[name] == 1 else f"{name}, turn {seen[name]}"
+        found[shown] = score(value=given["value"], explanation=given["reason"] or None)
+    return found
