@@ -44,7 +44,7 @@ ALIGN = {"seed": 0}
 SAMPLES = {
     "xstest": (40, 40),
     "gsm8k": (20, 128),
-    "truthfulqa": (20, 40),
+    "truthfulqa": (60, 40),
     "truthfulqa_mc": (10, 1),
     "advbench": (20, 40),
     "malicious_instruct": (20, 40),
