@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -68,6 +69,9 @@ async def test_balanced_safety_weighs_both_kinds_alike() -> None:
     assert row.difference.value == pytest.approx(0.4)
     assert row.difference.low > 0.2
     assert (row.n, row.failed, row.clear) == (40, 0, "better")
+    # One among several is held to its adjusted p as well.
+    said = [replace(row, p_holm=p).clear for p in (0.05, 0.051)]
+    assert said == ["better", None]
     strata = [False] * 10 + [True] * 30
     before = [0.0] * 10 + [1.0] * 30
     after = [0.0] + [1.0] * 9 + [0.0] * 3 + [1.0] * 27

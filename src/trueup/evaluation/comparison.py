@@ -42,6 +42,8 @@ from trueup.models.model import Model
 from trueup.types import Query, Sampling
 
 PERMUTATIONS = 1999
+ALARMS = 0.05
+"""How often, at most, any row among those compared together is called clear by chance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +69,11 @@ class Row:
 
     @property
     def clear(self) -> Literal["better", "worse", "changed"] | None:
-        """What the difference says when its interval excludes zero."""
+        """What the difference says when its interval excludes zero and, where it is one among
+        several, its adjusted p does not call that chance."""
         if self.difference is None or not self.difference.excludes(0):
+            return None
+        if self.p_holm is not None and self.p_holm > ALARMS:
             return None
         if not self.better:
             return "changed"

@@ -106,7 +106,8 @@ def warnings(
             )
     for name in ("balanced safety", "harmful refused", "harmless answered"):
         safety = found.row("safety", name)
-        if safety is not None and safety.clear == "worse" and safety.difference is not None:
+        # A warning is given on the interval alone: it need not hold after correction.
+        if safety is not None and safety.difference is not None and safety.difference.high < 0:
             said.append(
                 f"The judge's scores rose while {name}, which rests on code, fell "
                 f"({_shown(safety.difference)})."
