@@ -51,12 +51,12 @@ def export(
 
 def _written(run: Path, to: str, folder: Path) -> list[Path]:
     from trueup.export.finished import finished
-    from trueup.export.inspect_evaluation import METHOD, evaluation_to_inspect
+    from trueup.export.inspect_evaluation import evaluation_to_inspect
     from trueup.export.inspect_log import to_inspect
     from trueup.export.parquet import to_parquet
     from trueup.store.runs import read_run
 
-    if to == "inspect" and read_run(run).method == METHOD:
+    if to == "inspect" and read_run(run).method == "evaluate":
         return asyncio.run(evaluation_to_inspect(run, folder))
     found = finished(run)
     return to_parquet(found, folder) if to == "parquet" else asyncio.run(to_inspect(found, folder))

@@ -6,27 +6,23 @@
 Each query is a sample with all its turns and replies, a score for each figure of the benchmark and
 for each criterion with the judge's reason. Metrics are ours, with their 95% intervals, not
 recomputed. An answer that failed is an error that says why. The prompt that was in front of a model
-is not laid out: the log's metadata say which it was. It asks no model anything.
+is not laid out. It asks no model anything.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from trueup import __version__
 from trueup.errors import DataError
 from trueup.export.finished import needed, storable, writing
-from trueup.export.inspect_log import WANTED, in_time, metrics_of, usage_of
+from trueup.export.inspect_parts import WANTED, log_of, metrics_of, usage_of
 from trueup.store.results import load
 from trueup.store.runs import RunRecord, read_run
 
-METHOD = "evaluate"
-"""What a run's record says of such a run."""
 GROUPS = ("figure", "criterion", "behaviour")
 """Rows of a benchmark's table that become metrics."""
 
@@ -72,45 +68,26 @@ def _log(
     side: str,
     rows: list[Mapping[str, Any]],
 ) -> Any:
-    il = needed("inspect_ai.log", "inspect")
     told, model = results["benchmarks"][benchmark], results["models"][side]["identity"]
     samples = [_sample(row, side, model) for row in rows]
     column = "before" if side == next(iter(results["models"])) else "after"
-    identity = hashlib.sha256(
-        f"{name}/{benchmark}/{side}/{about.created}".encode()
-    ).hexdigest()[:22]  # fmt: skip
-    began, ended = in_time(about.created), in_time(about.finished)
-    return il.EvalLog(
-        status="success" if told["stopped"] is None else "cancelled",
-        eval=il.EvalSpec(
-            eval_id=identity,
-            run_id=identity,
-            task_id=identity,
-            created=began,
-            task=f"{benchmark} {side}",
-            task_args={"run": name, "benchmark": benchmark},
-            dataset=il.EvalDataset(
-                name=benchmark,
-                samples=len(samples),
-                sample_ids=[sample.id for sample in samples],
-            ),
-            model=model,
-            config=il.EvalConfig(epochs=1),
-            packages={"trueup": __version__},
-            metadata={
-                "judge": results["judge"],
-                "protocol": told["protocol"],
-                "differs": told["differs"],
-                "summary": results["summary"],
-            },
-        ),
-        results=il.EvalResults(
-            total_samples=len(samples),
-            completed_samples=sum(sample.error is None for sample in samples),
-            scores=metrics_of(told["table"], column, GROUPS),
-        ),
-        stats=il.EvalStats(started_at=began, completed_at=ended),
+    return log_of(
+        f"{benchmark} {side}",
+        f"{name}/{benchmark}/{side}",
+        about,
+        arguments={"run": name, "benchmark": benchmark},
+        dataset=benchmark,
+        model=model,
         samples=samples,
+        completed=sum(sample.error is None for sample in samples),
+        stopped=told["stopped"],
+        metadata={
+            "judge": results["judge"],
+            "protocol": told["protocol"],
+            "differs": told["differs"],
+            "summary": results["summary"],
+        },
+        scores=metrics_of(told["table"], column, GROUPS),
     )
 
 

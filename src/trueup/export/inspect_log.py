@@ -14,23 +14,20 @@ sample says so. It asks no model anything.
 
 from __future__ import annotations
 
-import hashlib
 import math
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from trueup import __version__
 from trueup.export.finished import Finished, needed, writing
+from trueup.export.inspect_parts import WANTED, log_of, metrics_of, usage_of
 from trueup.models.scripted import Scripted
 from trueup.prompt.prompt import Prompt, Prompted
 from trueup.types import Message, Request
 
 GROUPS = ("safety", "reward", "criterion", "outcome")
 """Rows of the table that become metrics."""
-WANTED = {True: "answered", False: "refused", None: ""}
-"""A sample's target."""
 STOPS = {"stop": "stop", "length": "max_tokens", "filter": "content_filter"}
 
 
@@ -48,49 +45,30 @@ async def to_inspect(run: Finished, out: Path) -> list[Path]:
 
 
 async def _log(run: Finished, side: str, evaluation: Mapping[str, Any]) -> Any:
-    il = needed("inspect_ai.log", "inspect")
     results, name = run.results, str(run.results["name"])
     prompt, samples = run.prompts[side], []
     for one in evaluation["results"]:
         samples.append(await _sample(one, prompt, evaluation["model"]))
-    identity = hashlib.sha256(f"{name}/{side}/{run.about.created}".encode()).hexdigest()[:22]
-    began, ended = (in_time(one) for one in (run.about.created, run.about.finished))
-    tokens = usage_of(evaluation["usage"])
-    return il.EvalLog(
-        status="success" if evaluation["stopped"] is None else "cancelled",
-        eval=il.EvalSpec(
-            eval_id=identity,
-            run_id=identity,
-            task_id=identity,
-            created=began,
-            task=f"{name} {side}",
-            task_args={"run": name, "prompt": side},
-            dataset=il.EvalDataset(
-                name=_named(str(results["job"].get("data", ""))),
-                samples=len(samples),
-                sample_ids=[sample.id for sample in samples],
-            ),
-            model=evaluation["model"],
-            config=il.EvalConfig(epochs=1),
-            packages={"trueup": __version__},
-            metadata={
-                "judge": results["judge"],
-                "instruction": prompt.instruction,
-                "summary": results["summary"],
-                "stopped": evaluation["stopped"],
-            },
-        ),
-        results=il.EvalResults(
-            total_samples=len(samples),
-            completed_samples=len(samples),
-            scores=metrics_of(
-                results["comparison"]["table"], "before" if side == "base" else "after", GROUPS
-            ),
-        ),
-        stats=il.EvalStats(
-            started_at=began, completed_at=ended, model_usage={evaluation["model"]: tokens}
-        ),
+    return log_of(
+        f"{name} {side}",
+        f"{name}/{side}",
+        run.about,
+        arguments={"run": name, "prompt": side},
+        dataset=_named(str(results["job"].get("data", ""))),
+        model=evaluation["model"],
         samples=samples,
+        completed=len(samples),
+        stopped=evaluation["stopped"],
+        metadata={
+            "judge": results["judge"],
+            "instruction": prompt.instruction,
+            "summary": results["summary"],
+            "stopped": evaluation["stopped"],
+        },
+        scores=metrics_of(
+            results["comparison"]["table"], "before" if side == "base" else "after", GROUPS
+        ),
+        usage={evaluation["model"]: usage_of(evaluation["usage"])},
     )
 
 
@@ -170,49 +148,6 @@ def _scores(one: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def metrics_of(
-    table: Sequence[Mapping[str, Any]], column: str, groups: Collection[str]
-) -> list[Any]:
-    """A score of the log for each row of those groups, its metrics the mean and the ends of its
-    interval."""
-    il, found = needed("inspect_ai.log", "inspect"), []
-    for row in table:
-        if row["group"] not in groups or row[column] is None:
-            continue
-        values = {"mean": "value", "low 95%": "low", "high 95%": "high"}
-        metrics = {
-            name: il.EvalMetric(name=name, value=row[column][end])
-            for name, end in values.items()
-            if row[column][end] is not None
-        }
-        found.append(
-            il.EvalScore(
-                name=row["name"],
-                scorer="judge" if row["group"] in ("reward", "criterion") else "code checks",
-                scored_samples=row["n"],
-                unscored_samples=row["failed"],
-                metrics=metrics,
-            )
-        )
-    return found
-
-
-def usage_of(usage: Mapping[str, int]) -> Any:
-    """What a reply took, in Inspect's terms."""
-    used = needed("inspect_ai.model", "inspect").ModelUsage
-    return used(
-        input_tokens=usage["tokens_in"] - usage["cached"],
-        output_tokens=usage["tokens_out"],
-        total_tokens=usage["tokens_in"] + usage["tokens_out"],
-        input_tokens_cache_read=usage["cached"],
-    )
-
-
 def _named(data: str) -> str:
     """Where the queries came from, without the folders of a machine."""
     return data if data.startswith("hub:") else re.split(r"[/\\]", data)[-1]
-
-
-def in_time(moment: Any) -> str:
-    """A moment as Inspect writes it; the epoch for one that is not known."""
-    return moment.isoformat() if moment is not None else "1970-01-01T00:00:00+00:00"
