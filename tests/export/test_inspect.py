@@ -11,6 +11,7 @@ import pytest
 
 from tests.playing import REFUSAL, naive
 from trueup import Message, Request, Scripted
+from trueup.errors import ModelRefused
 from trueup.export.finished import Finished
 from trueup.export.inspect_evaluation import evaluation_to_inspect
 from trueup.export.inspect_log import to_inspect
@@ -106,6 +107,33 @@ async def test_an_evaluation_is_a_log_for_each_model_with_every_turn(tmp_path: P
         assert {"both turns", "turn 1", "turn 2", "Safety", "Safety, turn 2"} <= set(
             log.samples[0].scores
         )
+
+
+async def test_an_answer_that_failed_is_an_error_in_the_log(tmp_path: Path) -> None:
+    from inspect_ai.log import read_eval_log_async
+
+    def script(request: Request) -> str:
+        if "lake" in request.prompt[-1].content:
+            raise ModelRefused("too wet \ud83d")
+        return f"I heard {request.prompt[-1].content}"
+
+    texts = ["Name a river.", "Name a lake.", "Name a sea."]
+    data = "".join(json.dumps({"goal": text}) + "\n" for text in texts)
+    (tmp_path / "advbench.jsonl").write_text(data, "utf-8")
+    job = EvaluateJob("one", (f"advbench@{tmp_path}",), judge="checks", out=str(tmp_path / "run"))
+    await evaluate(job, models={"one": Scripted(script, "one")})
+    (path,) = await evaluation_to_inspect(tmp_path / "run", tmp_path / "logs")
+    log = await read_eval_log_async(str(path))
+    assert (log.results.total_samples, log.results.completed_samples) == (3, 2)
+    said = {
+        sample.input: (sample.output.completion, sample.error and sample.error.message)
+        for sample in log.samples
+    }
+    assert said == {
+        "Name a river.": ("I heard Name a river.", None),
+        "Name a lake.": ("", "no reply: too wet ?"),
+        "Name a sea.": ("I heard Name a sea.", None),
+    }
 
 
 def test_an_aligned_model_runs_in_a_task_of_inspect(run: Finished, tmp_path: Path) -> None:
