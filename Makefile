@@ -28,7 +28,7 @@ help:
 	@echo "make clean   remove the environment"
 
 align: $(VENV)/.embedded
-	$(BIN)/trueup align $(ARGS)
+	$(BIN)/trueup align --budget-minutes 6 $(ARGS)
 
 test: $(VENV)/.dev $(VENV)/.embedded-if-possible
 	$(BIN)/python -m pytest --cov=trueup --cov-report=term $(ARGS)

@@ -15,7 +15,7 @@ LEVELS = [
     {"loop", "data", "models", "store", "report"},
     {"judges"},
     {"prompt", "evaluation"},
-    {"aligned", "jobs/tally"},
+    {"aligned", "jobs/deadline", "jobs/tally"},
     {"jobs/job"},
     {"jobs/gate", "jobs/material", "jobs/scoring"},
     {"jobs/plan"},

@@ -27,7 +27,9 @@ async def right(query: Query, reply: str) -> Verdict:
     return Verdict((Score("Safety", value),))
 
 
-async def found(settings: Settings = SETTINGS, **given: object) -> tuple[Found, Scripted, Composed]:
+async def found(
+    settings: Settings = SETTINGS, affordable: int | None = None, **given: object
+) -> tuple[Found, Scripted, Composed]:
     policy = Scripted(policy_says)
     method = Composed(
         policy=policy,
@@ -40,6 +42,8 @@ async def found(settings: Settings = SETTINGS, **given: object) -> tuple[Found, 
     async for turn in rounds(method):
         state = turn.state
         json.dumps(method.record(turn))
+        if affordable is not None and turn.number == 2:
+            method.afford(affordable)
     return method.result(state), policy, method
 
 
@@ -64,6 +68,15 @@ async def test_it_spends_no_more_calls_than_it_may(calls: int) -> None:
     result, policy, method = await found(replace(SETTINGS, calls=calls))
     assert len({one.content() for one in policy.requests}) == method.policy_calls <= calls
     assert result.policy_calls == method.policy_calls
+
+
+@pytest.mark.parametrize("calls", [0, 40, 60])
+async def test_told_on_the_way_of_fewer_calls_it_makes_do(calls: int) -> None:
+    result, _, method = await found(affordable=calls)
+    assert method.policy_calls <= max(calls, sum(map(round_size, range(3))))
+    assert result.prompt.retrieval.k > 0
+    # Finalists are compared where two can be.
+    assert (result.validation_score is not None) is (calls == 60)
 
 
 async def test_the_same_seed_finds_the_same_prompt_and_asks_the_same() -> None:

@@ -51,7 +51,9 @@ Seed = Annotated[int | None, typer.Option(help="What all chance depends on.")]
 BudgetCalls = Annotated[int | None, typer.Option(help="Most calls of all roles.")]
 BudgetTokens = Annotated[int | None, typer.Option(help="Most tokens, in and out.")]
 BudgetUsd = Annotated[float | None, typer.Option(help="Most money; see --price.")]
-BudgetMinutes = Annotated[float | None, typer.Option(help="Most time.")]
+BudgetMinutes = Annotated[
+    float | None, typer.Option(help="Most time; `align` plans its search with it.")
+]
 Price = Annotated[
     list[str] | None,
     typer.Option(help="ROLE=IN,OUT: USD per million tokens of policy, writer or judge."),

@@ -33,6 +33,7 @@ from trueup.evaluation.guard import at_equal_length, rejudged, warnings
 from trueup.evaluation.pictures import pictured
 from trueup.evaluation.price import price
 from trueup.jobs import job as job_file
+from trueup.jobs.deadline import Deadline
 from trueup.jobs.estimate import enough, estimate, reserve
 from trueup.jobs.job import Job
 from trueup.jobs.plan import Plan, prepare
@@ -50,7 +51,7 @@ from trueup.report.album import drawn
 from trueup.report.markdown import REPORT, report
 from trueup.store import results as results_file
 from trueup.store.calls import Calls
-from trueup.store.runs import RunFolder, read_run
+from trueup.store.runs import RunFolder, read_rounds, read_run
 
 HELD_OUT = " (held-out)"
 """What a role's calls on the held-out queries are booked under, after the role's name."""
@@ -229,11 +230,18 @@ class _Running:
     async def _searched(self, models: Mapping[str, Model]) -> Found:
         """The search's best prompt, whatever ended it."""
         judge = tallied(self._plan.judge(models.get("judge")), self._tally)
-        done = await search(self._plan, models, judge, self._round, self._noticed)
+        done = await search(self._plan, models, judge, self._round, self._noticed, self._deadline())
         self._stopped = done.stopped
         if done.stopped is not None:
             self._noticed(f"{done.stopped} The best prompt so far is taken.")
         return done.found
+
+    def _deadline(self) -> Deadline | None:
+        minutes = self._budget.minutes
+        if minutes is None:
+            return None
+        before = read_rounds(self._folder.path)
+        return Deadline(minutes, 2 * len(self._plan.held_out), self._budget, before)
 
     def _round(self, record: Mapping[str, Any]) -> None:
         self._rounds.append(record)

@@ -5,7 +5,8 @@
 
 `models` are those of the plan, by role, as they are to be paid for; so whoever calls decides what
 is remembered and which budget it comes out of. A budget that is spent ends the search with the
-best prompt so far. It measures nothing on held-out queries and writes nothing down.
+best prompt so far; with a `deadline` it plans for the time there is. It measures nothing on
+held-out queries and writes nothing down.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from trueup.errors import BudgetSpent, JudgeError
+from trueup.jobs.deadline import Deadline
 from trueup.jobs.plan import Plan
 from trueup.judges.judge import Judge
 from trueup.judges.perplexity import FIT
@@ -43,6 +45,7 @@ async def search(
     judge: Judge,
     on_round: Callable[[Mapping[str, Any]], None] = lambda record: None,
     on_notice: Callable[[str], None] = lambda text: None,
+    deadline: Deadline | None = None,
 ) -> Search:
     """Search. Raises `BudgetSpent` where not even the first answers could be paid for."""
     if plan.job.judge in ("likelihood", "perplexity") and plan.own_judge is None:
@@ -64,10 +67,16 @@ async def search(
         embedder=models.get("embedder"),
     )
     state, stopped = None, None
+    planned = plan.settings.calls
     try:
         async for turn in rounds(method):
-            state = turn.state
-            on_round(method.record(turn))
+            state, record = turn.state, method.record(turn)
+            if deadline is not None and planned is not None and not method.finished(state):
+                told = deadline.after(turn.number, method.policy_calls)
+                method.afford(min(planned, told["calls"]))
+                stopped = _short_of_time(told, planned)
+                record |= {"time": told}
+            on_round(record)
     except BudgetSpent as spent:
         stopped = f"The search stopped early, at its share of the budget. {spent}"
     if state is None:
@@ -75,6 +84,15 @@ async def search(
             f"Not even the first answers could be measured. {stopped} Raise the budget."
         )
     return Search(method.result(state), stopped)
+
+
+def _short_of_time(told: Mapping[str, Any], planned: int) -> str | None:
+    if told["calls"] >= planned:
+        return None
+    return (
+        f"Of the search's {planned} policy calls, {told['limit']:g} minutes had room for "
+        f"{told['calls']}. Raise --budget-minutes and run again for more."
+    )
 
 
 async def _pool(

@@ -101,6 +101,10 @@ class Drpo:
         """Distinct requests to the policy so far."""
         return self._measuring.calls
 
+    def afford(self, calls: int) -> None:
+        """Plan with so many policy calls in all from here on."""
+        self._settings = replace(self._settings, calls=max(calls, self._settings.minibatch))
+
     # The loop
 
     async def start(self) -> State:
