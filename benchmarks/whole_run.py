@@ -6,17 +6,22 @@ The default job, smaller: 60 policy calls and 20 held-out queries. Its estimate,
 first call, is set beside what the ledger says in the end. Then the same job with common beginnings
 read once for all slots (`share_prefixes`): wall time, processor time, and how many tokens of the
 prompts the server had to read. Demonstrations are retrieved for each query, so that the prompts of
-a default run have hardly more in common than an instruction of one line.
+a default run have hardly more in common than an instruction of one line: how much any cache could
+have saved is counted from the prompts themselves, and that bounds what sharing can gain.
 """
 
 from __future__ import annotations
 
 import asyncio
+import bisect
 import json
 import os
+import sqlite3
 import sys
 import tempfile
 import time
+from contextlib import closing
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -63,9 +68,32 @@ async def run(folder: str, *, share: bool) -> dict[str, Any]:
             "seconds": round(sum(row.seconds for row in rows), 1),
         },
         "took": ledger(dict(outcome.results)),
+        "in_common": round(in_common(outcome.folder / "calls.sqlite"), 3),
         "prefixes": None if model.shared is None else counted(model.shared),
         "summary": outcome.results["summary"],
     }
+
+
+def in_common(calls: Path) -> float:
+    """Of all prompts' letters, the share with which an earlier prompt begins too."""
+    with closing(sqlite3.connect(f"{calls.as_uri()}?mode=ro", uri=True)) as file:
+        rows = file.execute("SELECT request FROM calls ORDER BY created").fetchall()
+    prompts = [json.loads(text)["prompt"] for (text,) in rows]
+    before: list[str] = []
+    letters = shared = 0
+    for prompt in prompts:
+        text = "\n".join(f"{turn['role']}: {turn['content']}" for turn in prompt)
+        at = bisect.bisect(before, text)
+        near = before[max(0, at - 1) : at + 1]
+        letters += len(text)
+        shared += max((alike(text, one) for one in near), default=0)
+        before.insert(at, text)
+    return shared / letters
+
+
+def alike(one: str, other: str) -> int:
+    """How many letters two texts begin with alike."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 
 def counted(counts: Any) -> dict[str, int]:
