@@ -77,7 +77,7 @@ def test_align_embedded_and_use_it(small: Path, capsys: pytest.CaptureFixture[st
 def test_your_own_judge(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
     asyncio.run(example("own_judge").main())
     assert "→" in capsys.readouterr().out
-    outcome = trueup.jobs.alignment.load(small / "runs" / "own-judge")
+    outcome = trueup.jobs.outcome.load(small / "runs" / "own-judge")
     assert outcome.results["judge"] == "your own judge, brief_and_kind."
 
 

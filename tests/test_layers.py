@@ -19,7 +19,7 @@ LEVELS = [
     {"jobs/job"},
     {"jobs/gate", "jobs/material", "jobs/scoring"},
     {"jobs/plan"},
-    {"jobs/estimate", "jobs/searching", "jobs/subjects"},
+    {"jobs/estimate", "jobs/outcome", "jobs/searching", "jobs/subjects"},
     {
         "jobs/alignment",
         "jobs/judging",

@@ -35,9 +35,9 @@ if TYPE_CHECKING:
     from trueup.evaluation.comparison import compare as compare
     from trueup.evaluation.comparison import comparison_table as comparison_table
     from trueup.evaluation.evaluate import evaluate as evaluate
-    from trueup.jobs.alignment import Outcome as Outcome
     from trueup.jobs.alignment import align as align
     from trueup.jobs.job import Job as Job
+    from trueup.jobs.outcome import Outcome as Outcome
     from trueup.judges.checks import Format as Format
     from trueup.judges.checks import Language as Language
     from trueup.judges.checks import Length as Length
@@ -89,7 +89,7 @@ __version__ = "0.1.0"
 
 _WHERE = {
     "aligned": ["Aligned"],
-    "jobs.alignment": ["Outcome", "align"],
+    "jobs.alignment": ["align"],
     "data": ["read_demonstrations", "read_queries", "split", "write_jsonl"],
     "errors": [
         "BudgetSpent",
@@ -105,6 +105,7 @@ _WHERE = {
     "evaluation.comparison": ["compare", "comparison_table"],
     "evaluation.evaluate": ["evaluate"],
     "jobs.job": ["Job"],
+    "jobs.outcome": ["Outcome"],
     "judges.checks": [
         "Format",
         "Language",

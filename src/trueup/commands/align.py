@@ -110,7 +110,8 @@ def align(
 
 
 async def _align(plan: Plan, screen: Screen, yes: bool) -> None:
-    from trueup.jobs.alignment import finished, run
+    from trueup.jobs.alignment import run
+    from trueup.jobs.outcome import finished
 
     if finished(plan) is None:
         screen.plan(plan)

@@ -34,7 +34,7 @@ def runs(
 def show(run: Run) -> None:
     """Show what a run found: figures, how the prompt came about, the prompt, what it cost."""
     from trueup.commands.screen import Screen
-    from trueup.jobs.alignment import load
+    from trueup.jobs.outcome import load
     from trueup.store.runs import read_rounds, read_run
 
     screen = Screen()

@@ -23,8 +23,9 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from trueup.jobs.alignment import Event, Measured, Noticed, Outcome, Searched, Started
+from trueup.jobs.alignment import Event, Measured, Noticed, Searched, Started
 from trueup.jobs.estimate import estimate
+from trueup.jobs.outcome import Outcome
 from trueup.jobs.plan import Plan
 from trueup.models.budgeted import Budget
 from trueup.report.escaping import printable

@@ -21,7 +21,7 @@ from typing import Any
 
 from trueup.aligned import Aligned
 from trueup.errors import DataError, SettingsError
-from trueup.jobs.alignment import load
+from trueup.jobs.outcome import load
 from trueup.prompt import METHODS
 from trueup.prompt.prompt import Prompt
 from trueup.prompt.retrieval import Retrieval

@@ -21,12 +21,10 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from trueup import aligned as aligned_file
 from trueup.aligned import Aligned
-from trueup.errors import SettingsError
 from trueup.evaluation.comparison import Comparison, compare, comparison_table
 from trueup.evaluation.evaluate import Progress
 from trueup.evaluation.guard import at_equal_length, rejudged, warnings
@@ -36,6 +34,7 @@ from trueup.jobs import job as job_file
 from trueup.jobs.deadline import Deadline
 from trueup.jobs.estimate import enough, estimate, reserve
 from trueup.jobs.job import Job
+from trueup.jobs.outcome import Outcome, finished
 from trueup.jobs.plan import Plan, prepare
 from trueup.jobs.searching import search
 from trueup.jobs.tally import Tally, tallied
@@ -51,7 +50,7 @@ from trueup.report.album import drawn
 from trueup.report.markdown import REPORT, report
 from trueup.store import results as results_file
 from trueup.store.calls import Calls
-from trueup.store.runs import RunFolder, read_rounds, read_run
+from trueup.store.runs import RunFolder, read_rounds
 
 HELD_OUT = " (held-out)"
 """What a role's calls on the held-out queries are booked under, after the role's name."""
@@ -90,18 +89,6 @@ Event = Started | Searched | Measured | Noticed
 OnEvent = Callable[[Event], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a run leaves behind."""
-
-    folder: Path
-    aligned: Aligned
-    results: Mapping[str, Any]
-    """What results.json holds: figures, rounds, costs, and every held-out reply."""
-    shown_again: bool = False
-    """Whether the run had finished before, so that nothing was done."""
-
-
 async def align(
     job: Job | None = None,
     *,
@@ -132,53 +119,6 @@ async def run(plan: Plan, on_event: OnEvent) -> Outcome:
                 return await _Running(plan, folder, calls, budget, on_event).whole()
     finally:
         await plan.close()
-
-
-def finished(plan: Plan) -> Outcome | None:
-    """The run's outcome if it has one. Raises `SettingsError` where another job has the folder."""
-    folder = plan.job.folder
-    if not folder.is_dir() or not any(folder.iterdir()):
-        return None
-    if not (folder / job_file.FILE).is_file():
-        if {one.name for one in folder.iterdir()} <= {"run.json", "run.lock"}:
-            return None
-        raise SettingsError(
-            f"{folder} holds other files and no run: choose another folder with --out."
-        )
-    before = Job.load(folder)
-    if not before.same_result(plan.job):
-        changed = ", ".join(_changed(before.settled(), plan.job))
-        raise SettingsError(
-            f"{folder} holds the run of another job (different: {changed}): choose another folder "
-            "with --out."
-        )
-    if read_run(folder).finished is None:
-        return None
-    found = load(folder)
-    if found.results.get("inputs") != plan.inputs:
-        raise SettingsError(
-            f"{folder} holds a finished run on other data or models than these now are: choose "
-            "another folder with --out."
-        )
-    if found.results.get("stopped") and _limits(before) != _limits(plan.job):
-        return None
-    return found
-
-
-def load(folder: Path) -> Outcome:
-    """The outcome of a run's folder. Raises `StoreError` or `DataError`."""
-    again = f"Run `trueup align --job {folder / job_file.FILE}` to finish it."
-    results = results_file.load(folder, again)
-    return Outcome(folder, Aligned.load(folder), results, shown_again=True)
-
-
-def _changed(before: Job, now: Job) -> list[str]:
-    one, other = before.model_dump(), now.model_dump()
-    return [name for name in one if one[name] != other[name] and name != "out"]
-
-
-def _limits(job: Job) -> list[float | None]:
-    return [job.budget_calls, job.budget_tokens, job.budget_usd, job.budget_minutes]
 
 
 class _Running:
