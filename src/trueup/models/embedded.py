@@ -87,6 +87,7 @@ class Embedded:
         self._states: Path | None = None
         self._slot_server: LlamaSlots | None = None
         self._slots: Slots | None = None
+        self._shared: Counts | None = None
         self._starting = threading.Lock()
         self._work = Work()
 
@@ -105,8 +106,9 @@ class Embedded:
 
     @property
     def shared(self) -> Counts | None:
-        """How often a beginning was read, saved and loaded; None where none is shared."""
-        return self._slots.counts if self._slots is not None else None
+        """How often a beginning was read, saved and loaded since the server was last started; None
+        where none is shared."""
+        return self._shared
 
     @property
     def tokens_per_second(self) -> float | None:
@@ -181,6 +183,7 @@ class Embedded:
                 if self._states is not None:
                     self._slot_server = LlamaSlots(url, self._timeout)
                     self._slots = Slots(self.slots, self._slot_server, self._states)
+                    self._shared = self._slots.counts
                 self._endpoint = endpoint = Endpoint(
                     url,
                     self.path.name,
