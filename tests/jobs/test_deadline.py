@@ -68,6 +68,24 @@ async def test_a_search_plans_for_the_minutes_there_are(tmp_path: Path, clock: C
     assert row["after"]["value"] > row["before"]["value"]
 
 
+async def test_later_calls_slower_than_the_first_are_planned_for_once_seen(
+    tmp_path: Path, clock: Clock
+) -> None:
+    def script(request: Request) -> str:
+        clock.now += SECONDS if len(request.prompt) <= 2 else 3 * SECONDS
+        return naive(request)
+
+    outcome, _ = await run(a_job(tmp_path, budget_minutes=12), script)
+    assert clock.now <= 12 * 60
+    turns = outcome.results["rounds"]
+    room = [one["time"]["calls"] for one in turns if "time" in one]
+    assert room[0] > 120 > room[1]
+    assert outcome.results["found"]["policy_calls"] <= room[-1]
+    # A round that turned out to have no calls proposes nothing new.
+    assert turns[2]["policy_calls"] == turns[1]["policy_calls"]
+    assert {one["id"] for one in turns[2]["candidates"]} <= set(turns[1]["survivors"])
+
+
 async def test_minutes_that_suffice_change_nothing(tmp_path: Path, clock: Clock) -> None:
     free, _ = await run(a_job(tmp_path, out=str(tmp_path / "free")), working(clock))
     clock.now = 0.0

@@ -70,6 +70,16 @@ async def test_it_spends_no_more_calls_than_it_may(calls: int) -> None:
     assert result.policy_calls == method.policy_calls
 
 
+async def test_without_calls_left_nobody_is_asked_to_write() -> None:
+    writer = Scripted(lambda request: json.dumps({"instruction": "Be brief."}))
+    await found(writer=writer)
+    asked, writer.requests = len(writer.requests), []
+    await found(affordable=0, writer=writer)
+    assert 0 < len(writer.requests) < asked
+    # Once before each of the two rounds that were made.
+    assert len({request.sampling.seed // 1000 for request in writer.requests}) == 2
+
+
 @pytest.mark.parametrize("calls", [0, 40, 60])
 async def test_told_on_the_way_of_fewer_calls_it_makes_do(calls: int) -> None:
     result, _, method = await found(affordable=calls)

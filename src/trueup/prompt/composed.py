@@ -123,11 +123,13 @@ class Composed:
     async def propose(self, state: State) -> list[Proposal]:
         if state.phase == "validate":
             return [Proposal(one, state.beam[0]) for one in self._finalists(state)]
-        if state.round == 1:  # nothing is under way yet that its answer could be awaited beside
+        count = self._affordable(round_size(state.round))
+        if (
+            count and state.round == 1
+        ):  # nothing is under way that its answer could be awaited beside
             await self._write(state)
         self._parts.show(self._own_replies())
         self._fit()
-        count = self._affordable(round_size(state.round))
         return [Proposal(one, state.beam[0]) for one in self._composed(count)]
 
     async def judge(self, state: State, proposals: Sequence[Proposal]) -> list[Judged]:
@@ -135,7 +137,8 @@ class Composed:
         if state.phase == "validate":
             rows = await self._measuring.measure(candidates, self._validation)
             return [Judged(c, tuple(row)) for c, row in zip(candidates, rows, strict=True)]
-        rows = await self._measured(candidates, write_for=state if state.round > 1 else None)
+        writing = bool(candidates) and state.round > 1
+        rows = await self._measured(candidates, write_for=state if writing else None)
         return [Judged(c, tuple(row)) for c, row in zip(candidates, rows, strict=True)]
 
     async def improve(

@@ -129,6 +129,9 @@ class Drpo:
                 for node, answer in zip(state.beam, written, strict=True)
                 for proposal in self._successors(node, answer)
             ]
+        proposals = [Proposal(node.candidate, node) for node in state.beam]
+        if self._short_of_calls(state):  # told so since the round before
+            return proposals
         best = state.beam[0]
         fresh: list[Candidate] = []
         if state.round == 1:
@@ -149,7 +152,6 @@ class Drpo:
             if len(state.beam) > 1:
                 fresh += (await self._structured(state.beam[1].candidate))[:2]
         fresh += await self._written(best, state.round)
-        proposals = [Proposal(node.candidate, node) for node in state.beam]
         for candidate in fresh:
             if candidate.id not in self._known:
                 self._known[candidate.id] = candidate
@@ -324,6 +326,10 @@ class Drpo:
             reserved = min(reserved, settings.calls // 3)
         return settings.calls - self.policy_calls - reserved
 
+    def _short_of_calls(self, state: State) -> bool:
+        left = self._calls_left(state)
+        return left is not None and left < self._settings.minibatch
+
     def _beam_by_pairs(self, state: State, judged: Sequence[Judged]) -> State:
         settings = self._settings
         incumbent = state.beam[0].candidate
@@ -333,11 +339,10 @@ class Drpo:
         others = [one for one in ranked if one.id != best.id]
         beam = tuple(Node(one) for one in (best, *others)[: settings.beam])
         stale = state.stale + 1 if best.id == incumbent.id and state.round > 1 else 0
-        left = self._calls_left(state)
         over = (
             state.round + 1 >= state.limit
             or stale >= settings.patience
-            or (left is not None and left < settings.minibatch)
+            or self._short_of_calls(state)
         )
         phase: Phase = "search"
         if over:
