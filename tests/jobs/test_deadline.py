@@ -164,8 +164,13 @@ def test_time_spent_before_a_restart_counts() -> None:
     clock.now += 10 * 60
     assert again.after(1, 30) == {"limit": 20, "minutes": 12.0, "calls": 30 + 2}
 
-    # What was told of other minutes is not told again; where none are left, no call is.
+    # With more minutes than before the time it spent counts, and what it was told does not.
     budget = Budget(clock=clock)
-    other = Deadline(2, 20, budget, [{"number": 0, "time": told}])
     clock.now += 60
-    assert other.after(0, 10) == {"limit": 2, "minutes": 1.0, "calls": 10}
+    more = Deadline(40, 20, budget, [{"number": 0, "time": told}])
+    assert more.after(0, 10) == {"limit": 40, "minutes": 2.0, "calls": 10 + 340}
+
+    # Where no time is left, no call is.
+    late = Deadline(1, 20, Budget(clock=clock))
+    clock.now += 60
+    assert late.after(0, 10) == {"limit": 1, "minutes": 1.0, "calls": 10}

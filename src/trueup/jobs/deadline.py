@@ -10,7 +10,8 @@ fit at the speed seen so far, with time left for the held-out queries. The first
 to bare prompts, which are quickly read; how long later calls take is seen in the round after.
 
 What was told goes into the round's record. A run that was killed is told the same again as far as
-it had come, so the time it spent counts, and a search that was over ends where it ended.
+it had come, and a search that was over ends where it ended. The time it spent counts, also where it
+goes on with more minutes than before.
 """
 
 from __future__ import annotations
@@ -38,11 +39,7 @@ class Deadline:
         self._limit = limit
         self._reported = reported
         self._budget = budget
-        self._known = {
-            row["number"]: row["time"]
-            for row in before
-            if row.get("time", {}).get("limit") == limit
-        }
+        self._known = {row["number"]: row["time"] for row in before if "time" in row}
         # Loading a model says nothing of its speed.
         self._loading = budget.spent.minutes
         # What this process's clock is ahead of the run's.
@@ -58,11 +55,10 @@ class Deadline:
             self._ahead = now - minutes
         if self._first is None:
             self._first = minutes, calls
-        return known or {
-            "limit": self._limit,
-            "minutes": minutes,
-            "calls": self._room(minutes, calls),
-        }
+        if known is not None and known["limit"] == self._limit:
+            return known
+        room = self._room(minutes, calls)
+        return {"limit": self._limit, "minutes": minutes, "calls": room}
 
     def _room(self, minutes: float, calls: int) -> int:
         assert self._first is not None
