@@ -56,15 +56,21 @@ STEPS = (
     Step("critical_path", "critical_path.py", 180),
     Step("prefixes", "prefixes.py", 180),
     Step("whole_run", "whole_run.py", 300),
-    Step("death", "death.py", 480),
-    Step("faults", "faults.py", 240),
+    Step("death", "death.py", 600),
+    Step("faults", "faults.py", 120, ("--quick",), small=True),
     Step("checks", "checks.py", 180),
     Step("growth", "growth.py", 180),
     Step("fuzz", "fuzz.py", 300, ("--quick",), small=True),
     Step("intervals", "intervals.py", 120, ("--quick",), small=True),
     Step("search", "search.py", 120, ("--seeds", "1", "--worlds", "easy"), small=True),
-    Step("peers", "peers/compare.py", 180, ("embedded", "--smoke"), small=True),
-    Step("evaluation", "evaluation.py", 120, ("--memory",), small=True),
+    Step(
+        "peers",
+        "peers/compare.py",
+        180,
+        ("embedded", "--smoke", "--methods", "plain", "ours", "gepa"),
+        small=True,
+    ),
+    Step("evaluation", "evaluation.py", 240, ("--memory",), small=True),
 )
 """In this order; `judges`, `balanced_safety` and `word_vectors` only have whole runs, of hours."""
 

@@ -112,7 +112,7 @@ Befalls = Callable[[Scene, bool], Awaitable[dict[str, Any]]]
 
 
 async def interrupted(at: Scene, quick: bool) -> dict[str, Any]:
-    """Ctrl-C at several moments, once while the server hangs."""
+    """Ctrl-C at several moments, also while the server hangs."""
     seconds, statuses = [], []
     # The last is early enough that requests are left when it comes: a run has about 175.
     for moment in (1, 60) if quick else (1, 30, 60, 90, 120):
