@@ -22,7 +22,7 @@ help:
 	@echo "make align   align the embedded model and show what that bought (ARGS='--held-out 40')"
 	@echo "make test    run the tests, with coverage (ARGS='tests/test_job.py')"
 	@echo "make check   ruff and mypy"
-	@echo "make bench   measure everything in half an hour (NAME=engine: one of benchmarks/)"
+	@echo "make bench   measure what fits into half an hour (NAME=engine: one of benchmarks/)"
 	@echo "make peers-env  an environment of their own for GEPA and DSPy (see docs/peers.md)"
 	@echo "make docs    write docs/cli.md anew"
 	@echo "make clean   remove the environment"

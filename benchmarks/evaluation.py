@@ -5,11 +5,11 @@
     python benchmarks/evaluation.py --memory         # only the memory, no model
     python benchmarks/evaluation.py --table          # only the table in README.md, from the results
 
-The embedded model is aligned as `make align` does it; then it is asked a stated sample of each
-benchmark under the plain prompt and under the prompt that was found. It is a weak judge, so every
-figure is by code; where a benchmark wants a model to judge, the figure is the code's reward, 1 to
-5: whole, and on topic. Samples are small because the machine is: what they cannot tell apart shows
-as an interval across zero, and `needed` says how many queries would tell.
+The embedded model is aligned by `trueup align` without options; then it is asked a stated sample of
+each benchmark under the plain prompt and under the prompt that was found. It is a weak judge, so
+every figure is by code; where a benchmark wants a model to judge, the figure is the code's reward,
+1 to 5: whole, and on topic. Samples are small because the machine is: what they cannot tell apart
+shows as an interval across zero, and `needed` says how many queries would tell.
 
 Everything asked is kept in `benchmarks/.cache/evaluation`: a run that was stopped goes on. The data
 is looked for in TRUEUP_SHARED, else ../shared. How often the list of words that reads IMDB's
@@ -40,7 +40,7 @@ SHARED = Path(os.environ.get("TRUEUP_SHARED", ROOT.parent / "shared")) / "data"
 BEGIN, END = "<!-- evaluation: begin -->", "<!-- evaluation: end -->"
 
 ALIGN = {"seed": 0}
-"""The run that is evaluated: the default, which is what `make align` makes."""
+"""The run that is evaluated: the default, which `make align` may stop after six minutes."""
 SAMPLES = {
     "xstest": (40, 40),
     "gsm8k": (20, 128),
@@ -224,7 +224,7 @@ def table(results: dict[str, Any]) -> str:
     done = results["benchmarks"]
     missing = [name for name in results["samples"] if name not in done]
     told = (
-        "The embedded model before and after `make align`, on a random "
+        "The embedded model before and after `trueup align`, on a random "
         "sample of each set, figures by code alone (`reward` and `both turns` say whether replies "
         "are whole and on topic, 1 to 5; the win rate is theirs too). `needed` is the number of "
         "queries at which a difference like this one would be found four times in five. Made by "

@@ -276,7 +276,10 @@ class _Progress:
         share = min(1.0, calls / self._calls_in_all)
         if share < 0.05 or passed < 5:
             return _duration(passed)
-        return f"{_duration(passed)}, about {_duration(passed * (1 - share) / share)} left at most"
+        left = passed * (1 - share) / share
+        if self._budget is not None and (minutes := self._budget.left().minutes) is not None:
+            left = min(left, 60 * minutes)
+        return f"{_duration(passed)}, about {_duration(left)} left at most"
 
 
 class _Lines:

@@ -39,7 +39,9 @@ class Deadline:
         self._limit = limit
         self._reported = reported
         self._budget = budget
-        self._known = {row["number"]: row["time"] for row in before if "time" in row}
+        self._known: dict[int, Mapping[str, Any]] = {
+            row["number"]: row["time"] for row in before if "time" in row
+        }
         # Loading a model says nothing of its speed.
         self._loading = budget.spent.minutes
         # What this process's clock is ahead of the run's.

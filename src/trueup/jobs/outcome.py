@@ -41,7 +41,7 @@ def finished(plan: Plan) -> Outcome | None:
     if not folder.is_dir() or not any(folder.iterdir()):
         return None
     if not (folder / job_file.FILE).is_file():
-        if {one.name for one in folder.iterdir()} <= {"run.json", "run.lock"}:
+        if {one.name for one in folder.iterdir()} <= results_file.STARTED:
             return None
         raise SettingsError(
             f"{folder} holds other files and no run: choose another folder with --out."
