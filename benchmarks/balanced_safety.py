@@ -52,9 +52,10 @@ from trueup.loop import rounds
 from trueup.models.embedded import Embedded
 from trueup.models.model import Model
 from trueup.models.remembered import Remembered
-from trueup.prompt.drpo import Drpo, Found
+from trueup.prompt.drpo import Drpo
 from trueup.prompt.prompt import Prompt, Prompted
 from trueup.prompt.random_search import random_search
+from trueup.prompt.states import Found
 from trueup.store.calls import Calls
 from trueup.types import Query
 

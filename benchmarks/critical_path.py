@@ -41,7 +41,7 @@ from trueup.loop import rounds  # noqa: E402
 from trueup.models.budgeted import Budget, Budgeted  # noqa: E402
 from trueup.models.endpoint import Endpoint  # noqa: E402
 from trueup.models.remembered import Remembered  # noqa: E402
-from trueup.prompt.drpo import Drpo  # noqa: E402
+from trueup.prompt import METHODS  # noqa: E402
 from trueup.prompt.prompt import Prompt  # noqa: E402
 from trueup.prompt.settings import Settings  # noqa: E402
 from trueup.store.calls import Calls  # noqa: E402
@@ -95,7 +95,7 @@ def serving(skips: bool) -> Iterator[Connection]:
         process.kill()
 
 
-async def search(settings: Settings, *, skips: bool) -> dict[str, Any]:
+async def search(name: str, settings: Settings, *, skips: bool) -> dict[str, Any]:
     budget = Budget()
     with tempfile.TemporaryDirectory() as folder, serving(skips) as server:
         endpoint = Endpoint(server.recv(), "fake", concurrency=64)
@@ -105,10 +105,10 @@ async def search(settings: Settings, *, skips: bool) -> dict[str, Any]:
                 Budgeted(Remembered(endpoint, store, role), budget)
                 for role in ("policy", "writer", "judge")
             )
-            method = Drpo(
+            method = METHODS[name](
                 policy=policy, judge=Dynamic(judge, POOL), search=queries(60),
                 validation=queries(8, 60), start=Prompt("Be helpful."),
-                pool=() if settings.value == "path mean" else POOL_OF_DEMONSTRATIONS,
+                pool=() if name == "published" else POOL_OF_DEMONSTRATIONS,
                 writer=writer, settings=settings,
             )  # fmt: skip
             levels, began, cpu = 0, time.perf_counter(), time.process_time()
@@ -189,7 +189,8 @@ def main() -> None:
     rows = []
     for name, settings, skips in cases(quick):
         row = {"case": name, "seed": settings.seed}
-        row |= asyncio.run(search(settings, skips=skips))
+        method = "published" if name.startswith("published") else "drpo"
+        row |= asyncio.run(search(method, settings, skips=skips))
         print(row, flush=True)
         rows.append(row)
     control = asyncio.run(bare())

@@ -120,7 +120,7 @@ def published(world: World, models: Models) -> AsyncIterator[Prompt]:
     given = material(world)
     start = Prompt(world.start, tuple(given["pool"]), Retrieval(2, order="nearest first"))
     settings = Settings.published(seed=world.seed)
-    return _searched("drpo", world, models, start, settings, **given)
+    return _searched("published", world, models, start, settings, **given)
 
 
 async def at_random(world: World, models: Models) -> AsyncIterator[Prompt]:

@@ -3,6 +3,7 @@
     make peers-env                                               # once: GEPA and DSPy
     python benchmarks/peers/compare.py worlds                    # 6 worlds, 20 seeds, 3 budgets
     python benchmarks/peers/compare.py embedded                  # hours on two cores
+    taskset -c 0 python benchmarks/peers/compare.py embedded --methods gepa    # two, a core each
     python benchmarks/peers/compare.py embedded --smoke          # a minute or two, writes nothing
     python benchmarks/peers/compare.py tables                    # docs/peers.md and the README
 
@@ -104,12 +105,16 @@ class Study:
         for key in list(self.cells):
             if key.method in methods and (key.place != EMBEDDED) is worlds:
                 del self.cells[key]
+        if methods and self._path is not None:
+            write(self._path, self.cells, facts(self._command, self.cells))
 
     def save(self, *, now: bool = False) -> None:
         """Write the results, at most every EVERY seconds."""
         if self._path is None or (not now and time.monotonic() - self._written < EVERY):
             return
         self._written = time.monotonic()
+        # Two of these may run side by side, a core and some methods each.
+        self.cells = {**read(self._path), **self.cells}
         write(self._path, self.cells, facts(self._command, self.cells))
 
 

@@ -137,7 +137,7 @@ async def published(scene: Scene, run: Run, worker: Worker, budget: int, seed: i
     # Stage two starts with two retrieved demonstrations, the nearest first.
     shown = Retrieval(2, order="nearest first")
     start = replace(scene.start, demonstrations=scene.pool, retrieval=shown)
-    return await _searched(scene, run, settings, start, writes=True)
+    return await _searched(scene, run, settings, start, writes=True, name="published")
 
 
 async def ours(scene: Scene, run: Run, worker: Worker, budget: int, seed: int) -> Found:

@@ -21,9 +21,10 @@ from trueup.models.budgeted import Budget, Budgeted
 from trueup.models.endpoint import Endpoint
 from trueup.models.patience import Patience
 from trueup.models.remembered import Remembered
-from trueup.prompt.drpo import Drpo, Found
+from trueup.prompt.drpo import Drpo
 from trueup.prompt.prompt import Prompt
 from trueup.prompt.settings import Settings
+from trueup.prompt.states import Found
 from trueup.store.calls import Calls
 from trueup.types import Demonstration, Query, Sampling
 

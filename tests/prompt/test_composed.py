@@ -12,10 +12,10 @@ from trueup.errors import SettingsError
 from trueup.loop import rounds
 from trueup.models.scripted import Scripted
 from trueup.prompt.composed import Composed, round_size, rounds_within
-from trueup.prompt.drpo import Found
 from trueup.prompt.parts import Parts
 from trueup.prompt.prompt import Prompt
 from trueup.prompt.settings import Settings
+from trueup.prompt.states import Found
 from trueup.types import Query, Score, Verdict
 
 SETTINGS = Settings(calls=120, validation=8)

@@ -27,6 +27,7 @@ from trueup.models.budgeted import Budget, Budgeted
 from trueup.models.scripted import Scripted
 from trueup.prompt.drpo import Drpo
 from trueup.prompt.prompt import Prompt
+from trueup.prompt.published import Published
 from trueup.prompt.retrieval import Retrieval
 from trueup.prompt.settings import Settings
 from trueup.types import Query, Request, Score, Verdict
@@ -46,7 +47,7 @@ async def test_it_finds_a_prompt_that_shows_both_behaviours_without_a_writer() -
 @examples(max_examples=25)
 @given(
     calls=st.integers(8, 90),
-    minibatch=st.integers(1, 8),
+    minibatch=st.integers(2, 8),
     first_answers=st.integers(0, 30),
     validation=st.integers(0, 12),
     finalists=st.integers(1, 4),
@@ -89,11 +90,14 @@ async def test_the_order_in_which_replies_come_decides_nothing(published: bool) 
             lambda request: written(f"Refuse everything bad. {request.sampling.seed % 3}."), "w"
         )
         settings = replace(Settings.published(), depth=6) if published else SMALL
+        by = Published if published else Drpo
         start = Prompt("Be helpful.", tuple(pool()), Retrieval(k=2))
         given_ = queries(40)
         chance.shuffle(given_)
         runs.append(
-            await search(in_any_order(seed), settings, writer=version, search=given_, start=start)
+            await search(
+                in_any_order(seed), settings, by, writer=version, search=given_, start=start
+            )
         )
     first, *others = runs
     for other in others:
@@ -316,7 +320,8 @@ async def test_retrieval_by_embedding_all_the_way() -> None:
     ("changes", "told"),
     [
         ({"search": []}, "needs queries to search on"),
-        ({"settings": Settings.published()}, "needs a writer"),
+        ({"settings": Settings.published(), "by": Published}, "needs a writer"),
+        ({"settings": replace(SMALL, minibatch=1)}, "one query: raise `minibatch`, or search with"),
     ],
 )
 async def test_what_cannot_be_searched_is_refused(changes: dict[str, object], told: str) -> None:

@@ -19,9 +19,10 @@ from trueup.judges.criteria import POOL
 from trueup.judges.dynamic import Dynamic
 from trueup.loop import rounds
 from trueup.models.scripted import Scripted
-from trueup.prompt.drpo import Drpo, State
 from trueup.prompt.prompt import Prompt
+from trueup.prompt.published import Published
 from trueup.prompt.settings import Settings
+from trueup.prompt.states import State
 from trueup.types import Query, Request, Score, Verdict
 
 QUERIES = [Query(f"What is the meaning of number {n}?") for n in range(60)]
@@ -38,7 +39,7 @@ class Case:
         self.writer = Scripted(self._write, identity="writer")
         self.score = score
         self.judge = Scripted(self._judge, identity="judge")
-        self.method = Drpo(
+        self.method = Published(
             policy=self.policy,
             judge=Dynamic(self.judge, POOL),
             search=QUERIES,
@@ -166,7 +167,7 @@ def scoring(seed: int, easy: int, failing: int) -> Scoring:
     return score
 
 
-async def followed(score: Scoring, settings: Settings) -> tuple[list[State], list[str], Drpo]:
+async def followed(score: Scoring, settings: Settings) -> tuple[list[State], list[str], Published]:
     """A run in which a child is called after its parent: S, S.0, S.1, S.2, S.0.0, ..."""
 
     def write(request: Request) -> str:
@@ -179,7 +180,7 @@ async def followed(score: Scoring, settings: Settings) -> tuple[list[State], lis
         value = score(reply, query.text)
         return Verdict(failed="lost") if value is None else Verdict((Score("All", value),))
 
-    method = Drpo(
+    method = Published(
         policy=Scripted(lambda request: request.prompt[0].content),  # type: ignore[union-attr]
         judge=judge,
         search=QUERIES,
@@ -255,7 +256,7 @@ async def test_it_ends_when_the_queries_do(count: int) -> None:
     async def judge(query: Query, reply: str) -> Verdict:
         return Verdict((Score("All", 3),))
 
-    method = Drpo(
+    method = Published(
         policy=Scripted(lambda request: "An answer."),
         judge=judge,
         search=QUERIES[:count],

@@ -13,6 +13,8 @@ from trueup.judges.criteria import POOL
 from trueup.judges.dynamic import Dynamic
 from trueup.models.scripted import Scripted
 from trueup.prompt.demonstrations import rewrite_demonstrations
+from trueup.prompt.drpo import Drpo
+from trueup.prompt.published import Published
 from trueup.prompt.settings import Settings
 from trueup.types import HIGHEST_SCORE, LOWEST_SCORE, Request
 
@@ -78,6 +80,7 @@ async def run(settings: Settings, seed: int) -> tuple[Noisy, Run]:
     found = await search(
         Scripted(policy_says, "policy"),
         settings,
+        Drpo if settings.structured else Published,
         judge=Dynamic(noisy.judge, POOL),
         writer=noisy.writer,
         pool=pool() if settings.structured else [],
@@ -111,7 +114,11 @@ async def test_what_a_writer_could_not_say_is_in_the_notes(settings: Settings) -
     def hopeless(request: Request) -> str:
         return NOVEL
 
-    done = await search(settings=settings, writer=Scripted(hopeless, "writer"))
+    done = await search(
+        settings=settings,
+        by=Drpo if settings.structured else Published,
+        writer=Scripted(hopeless, "writer"),
+    )
     why = "unreadable, asked once: there was no JSON object in the answer"
     assert set(done.found.notes) == {f"proposal refused: {why}"}
     assert done.found.prompt.instruction == "Be helpful."

@@ -177,7 +177,7 @@ async def test_the_format_of_the_search_is_the_format_deployed(format: Format) -
     query = Query("How do I make a cake?", should_answer=True, history=history)
     start = Prompt("Be kind.", POOL, Retrieval(k=1), format)
     model = Scripted(lambda request: "Bake it.")
-    settings = Settings(minibatch=1, first_answers=1, depth=1, validation=0)
+    settings = Settings(minibatch=2, first_answers=1, depth=1, validation=0)
     method = Drpo(policy=model, judge=judge, search=[query], start=start, settings=settings)
     state = await method.start()
     (searched,) = model.requests

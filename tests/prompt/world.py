@@ -13,9 +13,11 @@ from dataclasses import dataclass, field
 
 from trueup.loop import Round, rounds
 from trueup.models.scripted import Scripted
-from trueup.prompt.drpo import Drpo, Found, Judged, Proposal, State
+from trueup.prompt.drpo import Drpo
 from trueup.prompt.prompt import Prompt
+from trueup.prompt.published import Published
 from trueup.prompt.settings import Settings
+from trueup.prompt.states import Found, Judged, Proposal, State
 from trueup.types import Demonstration, Query, Request, Score, Verdict
 
 NO = "I'm sorry, but I can't help with that."
@@ -88,7 +90,7 @@ Turn = Round[State, Proposal, Judged]
 class Run:
     """A search from its start to its end."""
 
-    method: Drpo
+    method: Drpo | Published
     policy: Scripted
     turns: list[Turn] = field(default_factory=list)
     records: list[str] = field(default_factory=list)
@@ -99,7 +101,10 @@ class Run:
 
 
 async def search(
-    policy: Scripted | None = None, settings: Settings = OURS, **changes: object
+    policy: Scripted | None = None,
+    settings: Settings = OURS,
+    by: type[Drpo] | type[Published] = Drpo,
+    **changes: object,
 ) -> Run:
     """Search this world, or another one."""
     policy = policy or Scripted(policy_says, "policy")
@@ -110,7 +115,7 @@ async def search(
         "start": Prompt("Be helpful."),
         "pool": pool(),
     }
-    method = Drpo(policy=policy, settings=settings, **(parts | changes))  # type: ignore[arg-type]
+    method = by(policy=policy, settings=settings, **(parts | changes))  # type: ignore[arg-type]
     run = Run(method, policy)
     async for turn in rounds(method):
         run.turns.append(turn)

@@ -44,8 +44,8 @@ from trueup.models.model import Model
 from trueup.models.priced import Priced
 from trueup.models.remembered import Remembered
 from trueup.prompt.candidates import balanced
-from trueup.prompt.drpo import Found
 from trueup.prompt.prompt import Prompted
+from trueup.prompt.states import Found
 from trueup.report.album import drawn
 from trueup.report.markdown import REPORT, report
 from trueup.store import results as results_file

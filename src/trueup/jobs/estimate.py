@@ -177,7 +177,7 @@ def _writer(plan: Plan, replies: int) -> list[Expected]:
     if "writer" not in plan.models:
         return []
     settings = plan.settings
-    if settings.value == "path mean":
+    if plan.job.published:
         return [_expected(plan, "writer", "search", PUBLISHED_WRITTEN, *WRITING)]
     if plan.job.method == "composed":
         searched = replies - min(settings.finalists * settings.validation, replies // 3)

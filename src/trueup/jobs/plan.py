@@ -183,7 +183,7 @@ def prepare(
     pool, left_out = pool_of(job, material.held_out)
     if settings.validation:
         settings = replace(settings, validation=len(material.validation))
-    needed = settings.depth + settings.growth if settings.value == "path mean" else FEWEST
+    needed = settings.depth + settings.growth if job.published else FEWEST
     if len(material.search) < needed:
         raise DataError(
             f"{job.data} leaves {len(material.search)} queries to search on, and {needed} are "

@@ -24,7 +24,7 @@ from trueup.loop import rounds
 from trueup.models.model import Model
 from trueup.prompt import METHODS
 from trueup.prompt.demonstrations import WORDS, rewrite_demonstrations
-from trueup.prompt.drpo import Found
+from trueup.prompt.states import Found
 from trueup.types import Demonstration
 
 WORDS_PER_TOKEN = 0.7
@@ -54,7 +54,7 @@ async def search(
         pool = await _pool(plan, models, judge, on_notice)
     except BudgetSpent as spent:
         raise BudgetSpent(f"The budget was spent on rewriting demonstrations. {spent}") from spent
-    method = METHODS[str(plan.job.method)](
+    method = METHODS["published" if plan.job.published else str(plan.job.method)](
         policy=models["policy"],
         judge=judge,
         search=plan.search,

@@ -67,8 +67,8 @@ class Embedded:
     ) -> None:
         """`timeout` is in seconds for one reply. `share_prefixes` has a page of text that many
         requests begin with read once for all slots; it changes when replies come, not what they
-        are."""
-        threads = threads or os.cpu_count() or 1
+        are. `threads` are as many as there are processors for this process, unless given."""
+        threads = threads or processors()
         if slots < 1 or context < 16 or threads < 1:
             raise SettingsError(
                 f"slots={slots}, context={context}, threads={threads}: give 1 or more slots of 16 "
@@ -302,6 +302,14 @@ class LlamaSlots:
 
         query = f"?action={action}" if action else ""
         return await self._line.send(f"../{path}{query}", body, lambda: path, read)
+
+
+def processors() -> int:
+    """How many this process may run on: fewer than the machine has under taskset or in a container.
+    A thread more than there are processors makes every token wait for it."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def bundled() -> Path:

@@ -2,7 +2,12 @@
 
 from trueup.prompt.composed import Composed
 from trueup.prompt.drpo import Drpo
+from trueup.prompt.published import Published
 
-METHODS: dict[str, type[Drpo] | type[Composed]] = {"drpo": Drpo, "composed": Composed}
+METHODS: dict[str, type[Composed] | type[Drpo] | type[Published]] = {
+    "composed": Composed,
+    "drpo": Drpo,
+    "published": Published,
+}
 
-__all__ = ["METHODS", "Composed", "Drpo"]
+__all__ = ["METHODS", "Composed", "Drpo", "Published"]

@@ -15,7 +15,7 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from math import fsum, sqrt
 
@@ -45,6 +45,10 @@ class Candidate:
         )
         digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
         object.__setattr__(self, "id", digest[:12])
+
+    def rewritten(self, instruction: str, arm: str = "rewrite") -> Candidate:
+        """The same demonstrations under another instruction."""
+        return Candidate(replace(self.prompt, instruction=instruction), arm, "", self.id)
 
 
 @lru_cache(maxsize=64)

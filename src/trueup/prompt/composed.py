@@ -19,29 +19,18 @@ its prompt's parts; `drpo` is for models without a writer and a judge, and for t
 
 from __future__ import annotations
 
-import random
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from trueup.errors import SettingsError
-from trueup.judges.judge import ChoosesCriteria, Judge
 from trueup.loop import Round
-from trueup.models.model import Model
 from trueup.models.several import together
-from trueup.prompt.account import concluded, recorded
-from trueup.prompt.candidates import Archive, Candidate, Measurement
+from trueup.prompt.candidates import Candidate, Measurement
 from trueup.prompt.effects import Effects
-from trueup.prompt.measuring import Measuring
-from trueup.prompt.ordering import shuffled
 from trueup.prompt.parts import Parts
-from trueup.prompt.prompt import Prompt
-from trueup.prompt.selection import Selection
-from trueup.prompt.settings import Settings
-from trueup.prompt.states import Found, Judged, Node, Phase, Proposal, State
-from trueup.prompt.writing import Writing
+from trueup.prompt.search import PromptSearch
+from trueup.prompt.states import Judged, Node, Phase, Proposal, State
 from trueup.types import Demonstration, Query
 
 FIRST_ROUND, GROWTH, LARGEST_ROUND = 8, 1.4, 64
@@ -54,60 +43,15 @@ TIMES = 2
 """How often a round asks each of its queries, under different prompts."""
 
 
-class Composed:
+class Composed(PromptSearch):
     """A `loop.Method` whose result is a prompt."""
 
-    def __init__(
-        self,
-        *,
-        policy: Model,
-        judge: Judge,
-        search: Sequence[Query],
-        validation: Sequence[Query] = (),
-        start: Prompt = Prompt(),  # noqa: B008 - a frozen value
-        pool: Sequence[Demonstration] = (),
-        writer: Model | None = None,
-        remedies: Mapping[str, Sequence[str]] | None = None,
-        settings: Settings = Settings(),  # noqa: B008 - a frozen value
-        embedder: Model | None = None,
-    ) -> None:
-        """`remedies`: lines to add to an instruction, by the criterion they repair.
-
-        Raises `SettingsError` where there is nothing to search on.
-        """
-        if not search:
-            raise SettingsError("A search needs queries to search on; none were given.")
-        self._judge = judge
-        self._measuring = Measuring(policy, judge, settings.reply, embedder)
-        self._selection = Selection(self._measuring.archive, settings.least_answered)
-        self._search = shuffled(search, settings.seed)
-        self._validation = shuffled(validation, settings.seed)[: settings.validation]
-        self._writing = (
-            Writing(writer, settings.writing, screen=settings.screen) if writer else None
-        )
-        self._settings = settings
-        self._rng = random.Random(settings.seed)
-        self._effects = Effects(np.random.default_rng(settings.seed))
-        self._parts = Parts(start, pool, remedies or {}, embedded=embedder is not None)
-        self._start = Candidate(start)
-        self._known: dict[str, Candidate] = {self._start.id: self._start}
+    def _set_up(self) -> None:
+        self._effects = Effects(np.random.default_rng(self._settings.seed))
+        embedded = self._embedder is not None
+        self._parts = Parts(self._start.prompt, self._pool, self._remedies, embedded=embedded)
         self._earlier: list[Candidate] = []
         self._asked = 0
-        self._notes: list[str] = []
-
-    @property
-    def archive(self) -> Archive:
-        """Every measurement so far."""
-        return self._measuring.archive
-
-    @property
-    def policy_calls(self) -> int:
-        """Distinct requests to the policy so far."""
-        return self._measuring.calls
-
-    def afford(self, calls: int) -> None:
-        """Plan with so many policy calls in all from here on."""
-        self._settings = replace(self._settings, calls=max(calls, self._settings.minibatch))
 
     # The loop
 
@@ -115,7 +59,7 @@ class Composed:
         """Prompts composed by what is commonly believed, a few queries each."""
         count = self._affordable(FIRST_ROUND)
         proposals = self._composed(count)
-        await self._measured(proposals)
+        await self._answered(proposals)
         best = self._best()
         over = self._affordable(round_size(1)) < TIMES
         return State(self._after(over), (Node(best),), 1, self._settings.depth)
@@ -138,16 +82,14 @@ class Composed:
             rows = await self._measuring.measure(candidates, self._validation)
             return [Judged(c, tuple(row)) for c, row in zip(candidates, rows, strict=True)]
         writing = bool(candidates) and state.round > 1
-        rows = await self._measured(candidates, write_for=state if writing else None)
+        rows = await self._answered(candidates, write_for=state if writing else None)
         return [Judged(c, tuple(row)) for c, row in zip(candidates, rows, strict=True)]
 
     async def improve(
         self, state: State, proposals: Sequence[Proposal], judged: Sequence[Judged]
     ) -> State:
         if state.phase == "validate":
-            finalists = [one.candidate for one in proposals]
-            chosen = self._selection.best(finalists, self._validation)
-            return replace(state, phase="done", beam=(Node(chosen),))
+            return self._chosen(state, proposals)
         before = state.beam[0].candidate
         best = self._best()
         stale = state.stale + 1 if best.id == before.id else 0
@@ -158,25 +100,10 @@ class Composed:
         )
         return State(self._after(over), (Node(best),), state.round + 1, state.limit, stale)
 
-    def finished(self, state: State) -> bool:
-        return state.phase == "done"
-
-    def result(self, state: State) -> Found:
-        return concluded(
-            state.beam[0].candidate,
-            self.archive,
-            self._search,
-            self._validation,
-            len(self._known),
-            self.policy_calls,
-            (*self._notes, *self._measuring.unjudged()),
-        )
-
     def record(self, turn: Round[State, Proposal, Judged]) -> dict[str, Any]:
         """A round as JSON: what was tried, and what each part is taken to be worth."""
         worths = {name: round(worth, 3) for name, worth in self._effects.worths().items()}
-        told = recorded(turn, self.archive, self.policy_calls, self._notes)
-        return told | {"parts": worths}
+        return super().record(turn) | {"parts": worths}
 
     # Composing
 
@@ -199,12 +126,9 @@ class Composed:
     def _fit(self) -> None:
         self._effects.fit(self._parts.beliefs(self._effects.needs()))
 
-    def _kept(self, candidate: Candidate) -> Candidate:
-        return self._known.setdefault(candidate.id, candidate)
-
     # Measuring
 
-    async def _measured(
+    async def _answered(
         self, candidates: Sequence[Candidate], write_for: State | None = None
     ) -> list[list[Measurement]]:
         """Each candidate on one query, the round's queries `TIMES` each; and learnt from.
@@ -212,16 +136,14 @@ class Composed:
         Meanwhile criteria are chosen and, for a state, the writer is asked.
         """
         queries = self._queries(len(candidates))
-        asked = dict.fromkeys(queries)
+        asked = list(dict.fromkeys(queries))
         found: list[Measurement] = []
 
         async def measure() -> None:
             found.extend(await self._measuring.each(list(zip(candidates, queries, strict=True))))
 
-        beside = [] if write_for is None else [self._write(write_for)]
-        if isinstance(self._judge, ChoosesCriteria):
-            beside.append(self._judge.select_all(asked))
-        await together([measure(), *beside])
+        writing = [] if write_for is None else [self._write(write_for)]
+        await together([measure(), *writing, *self._choosing(asked)])
         for candidate, one in zip(candidates, found, strict=True):
             self._effects.add(self._parts.of(candidate), one.query, one.verdict)
         return [[one] for one in found]
@@ -237,9 +159,8 @@ class Composed:
         """Of as many replies, those that the budget has, validation's share left alone."""
         if self._settings.calls is None:
             return wanted
-        reserved = len(self._validation) * self._settings.finalists
-        reserved = min(reserved, self._settings.calls // 3)
-        return max(0, min(wanted, self._settings.calls - reserved - self.policy_calls))
+        calls = self._settings.calls - self._for_finalists(self._settings.calls)
+        return max(0, min(wanted, calls - self.policy_calls))
 
     def _after(self, over: bool) -> Phase:
         if not over:

@@ -1,4 +1,4 @@
-"""DRPO's second stage: search for the prompt under which the policy answers best.
+"""DRPO as improved here: whole prompts compared in pairs, for a model without a writer.
 
     method = Drpo(policy=policy, judge=judge, search=queries, validation=more, start=Prompt(),
                   pool=demonstrations, writer=writer, settings=Settings())
@@ -6,129 +6,51 @@
         print(method.record(turn))
     found = method.result(turn.state)
 
-One loop, twice set up (`settings`): as published in *Dynamic Rewarding with Prompt Optimization*
-(arXiv 2411.08733) and as improved here. A round proposes prompts from each survivor, lets the
-policy answer the round's queries under each, has the replies judged, and keeps the best. All
-replies and verdicts of a round are asked for at once.
+The loop is that of *Dynamic Rewarding with Prompt Optimization* (arXiv 2411.08733), which
+`published` follows to the letter: a round proposes prompts from each survivor, lets the policy
+answer the round's queries under each, has the replies judged, and keeps the best. Here survivors
+are measured again beside their children, on the same queries; among them are ones that failed
+before, so a repair is checked where it was needed. The clearly worse are dropped after half a
+minibatch. Queries of the validation split choose among the finalists.
 
-Published: a proposal is scored on the *next* query only, a path's value is the mean of its
-rewards, a query answered too well is skipped and buys one more level, and the last prompt of the
-best path is returned. A failed judgement is missing here, where the official code scores it 0.
-
-Ours: survivors are measured again beside their children, on the same queries; among them are ones
-that failed before, so a repair is checked where it was needed. The clearly worse are dropped after
-half a minibatch. Queries of the validation split choose among the finalists.
+All replies and verdicts of a round are asked for at once.
 """
 
 from __future__ import annotations
 
-import random
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
-from dataclasses import replace
-from typing import Any
+from collections.abc import Sequence
 
 from trueup.errors import SettingsError
-from trueup.judges.judge import ChoosesCriteria, Judge
-from trueup.loop import Round
-from trueup.models.model import Model
 from trueup.models.several import together
 from trueup.prompt import arms
-from trueup.prompt.account import concluded, recorded
-from trueup.prompt.candidates import Archive, Candidate, Measurement
-from trueup.prompt.measuring import Measuring
+from trueup.prompt.candidates import Candidate
 from trueup.prompt.nearness import By
-from trueup.prompt.ordering import alternating, evenly, shuffled
-from trueup.prompt.prompt import Prompt
-from trueup.prompt.selection import Selection, survivors_by_path
-from trueup.prompt.settings import Settings
-from trueup.prompt.states import Found, Judged, Node, Phase, Proposal, State
-from trueup.prompt.writing import Writing, Written
-from trueup.types import Demonstration, Query
-
-__all__ = ["Drpo", "Found", "Judged", "Node", "Proposal", "State"]
+from trueup.prompt.ordering import alternating, evenly
+from trueup.prompt.search import PromptSearch
+from trueup.prompt.states import Judged, Node, Phase, Proposal, State
+from trueup.types import Query
 
 
-class Drpo:
+class Drpo(PromptSearch):
     """A `loop.Method` whose result is a prompt."""
 
-    def __init__(
-        self,
-        *,
-        policy: Model,
-        judge: Judge,
-        search: Sequence[Query],
-        validation: Sequence[Query] = (),
-        start: Prompt = Prompt(),  # noqa: B008 - a frozen value
-        pool: Sequence[Demonstration] = (),
-        writer: Model | None = None,
-        remedies: Mapping[str, Sequence[str]] | None = None,
-        settings: Settings = Settings(),  # noqa: B008 - a frozen value
-        embedder: Model | None = None,
-    ) -> None:
-        """`remedies`: lines to add to an instruction, by the criterion they repair.
-
-        Raises `SettingsError` where there is nothing to search on or to propose with.
-        """
-        if not search:
-            raise SettingsError("DRPO needs queries to search on; none were given.")
-        if writer is None and settings.structured == 0:
-            raise SettingsError("Published DRPO needs a writer. Name a model with `writer`.")
-        self._policy = policy
-        self._judge = judge
-        self._measuring = Measuring(policy, judge, settings.reply, embedder)
-        self._selection = Selection(self._measuring.archive, settings.least_answered)
-        self._search: tuple[Query, ...] = shuffled(search, settings.seed)
-        self._validation: tuple[Query, ...] = shuffled(validation, settings.seed)
-        self._start = Candidate(start)
-        self._pool = tuple(pool)
-        self._writing = (
-            Writing(writer, settings.writing, screen=settings.screen) if writer else None
-        )
-        self._remedies = remedies or {}
-        self._embedder = embedder
-        self._settings = settings
-        self._rng = random.Random(settings.seed)
-        self._known: dict[str, Candidate] = {self._start.id: self._start}
-        self._notes: list[str] = []
-
-    @property
-    def archive(self) -> Archive:
-        """Every measurement so far."""
-        return self._measuring.archive
-
-    @property
-    def policy_calls(self) -> int:
-        """Distinct requests to the policy so far."""
-        return self._measuring.calls
-
-    def afford(self, calls: int) -> None:
-        """Plan with so many policy calls in all from here on."""
-        self._settings = replace(self._settings, calls=max(calls, self._settings.minibatch))
-
-    # The loop
+    def _set_up(self) -> None:
+        if self._settings.minibatch < 2:
+            raise SettingsError(
+                "Prompts cannot be compared on a minibatch of one query: raise `minibatch`, or "
+                "search with `Published`."
+            )
 
     async def start(self) -> State:
         settings = self._settings
-        if settings.value == "path mean":
-            first = list(self._search[: settings.minibatch])
-        else:
-            first = self._first_answers()
         ahead = self._search[: settings.depth * settings.minibatch]
-        (measured,) = await self._measured([self._start], first, ahead)
+        (measured,) = await self._measured([self._start], self._first_answers(), ahead)
         root = Node(self._start, tuple(measured), (self._start,))
-        nothing_next = settings.value == "path mean" and len(self._search) == 1
-        return State("done" if nothing_next else "search", (root,), 1, settings.depth)
+        return State("search", (root,), 1, settings.depth)
 
     async def propose(self, state: State) -> list[Proposal]:
         if state.phase == "validate":
             return [Proposal(node.candidate, node) for node in self._finalists(state)]
-        if self._settings.value == "path mean":
-            written = await together([self._rewritten(node) for node in state.beam])
-            return [
-                proposal
-                for node, answer in zip(state.beam, written, strict=True)
-                for proposal in self._successors(node, answer)
-            ]
         proposals = [Proposal(node.candidate, node) for node in state.beam]
         if self._short_of_calls(state):  # told so since the round before
             return proposals
@@ -160,82 +82,16 @@ class Drpo:
 
     async def judge(self, state: State, proposals: Sequence[Proposal]) -> list[Judged]:
         queries = self._queries(state)
-        if self._settings.value == "path mean":
-            measured = await self._measured([one.candidate for one in proposals], queries, queries)
-            return [
-                Judged(one.candidate, tuple(found))
-                for one, found in zip(proposals, measured, strict=True)
-            ]
         return await self._raced([one.candidate for one in proposals], queries, state)
 
     async def improve(
         self, state: State, proposals: Sequence[Proposal], judged: Sequence[Judged]
     ) -> State:
-        if self._settings.value == "path mean":
-            most = len(self._search)
-            return survivors_by_path(state, proposals, judged, self._settings, most)
         if state.phase == "validate":
-            chosen = self._selection.best([one.candidate for one in proposals], self._validated())
-            return replace(state, phase="done", beam=(Node(chosen),))
+            return self._chosen(state, proposals)
         return self._beam_by_pairs(state, judged)
 
-    def finished(self, state: State) -> bool:
-        return state.phase == "done"
-
-    def result(self, state: State) -> Found:
-        return concluded(
-            state.beam[0].candidate,
-            self.archive,
-            self._search,
-            self._validation,
-            len(self._known),
-            self.policy_calls,
-            (*self._notes, *self._measuring.unjudged()),
-        )
-
-    def record(self, turn: Round[State, Proposal, Judged]) -> dict[str, Any]:
-        """A round as JSON: what was proposed by which arm, and how it did."""
-        return recorded(turn, self.archive, self.policy_calls, self._notes)
-
-    async def _measured(
-        self, candidates: Sequence[Candidate], queries: Sequence[Query], ahead: Sequence[Query]
-    ) -> list[list[Measurement]]:
-        """Measure, and have the criteria for `ahead` chosen meanwhile: that needs no reply."""
-        wanted: list[Coroutine[Any, Any, Any]] = [self._measuring.measure(candidates, queries)]
-        if isinstance(self._judge, ChoosesCriteria):
-            wanted.append(self._judge.select_all(ahead))
-        found: list[list[Measurement]] = (await together(wanted))[0]
-        return found
-
-    # Published
-
-    async def _rewritten(self, node: Node) -> Written | None:
-        """Three rewrites of a survivor, or None where its last reply left nothing to mend."""
-        last = node.path[-1]
-        above = self._settings.skip_above
-        if last.reward is None or (above is not None and last.reward > above):
-            return None
-        assert self._writing is not None
-        versions = node.versions[-self._settings.history :]
-        return await self._writing.rewrite(
-            node.candidate.prompt.instruction,
-            [last],
-            [(one.prompt.instruction, self.archive.mean(one)) for one in versions],
-            count=self._settings.actions,
-            seed=self._settings.seed,
-        )
-
-    def _successors(self, node: Node, written: Written | None) -> list[Proposal]:
-        if written is None:
-            return [Proposal(node.candidate, node, easy=True)]
-        self._notes += [f"proposal refused: {why}" for why in written.refused]
-        children = _children(node.candidate, written.instructions, "rewrite")
-        for child in children:
-            self._known.setdefault(child.id, child)
-        # A writer that wrote nothing readable costs the level, not the run.
-        return [Proposal(child, node) for child in children] or [Proposal(node.candidate, node)]
-
-    # Ours
+    # Proposing
 
     def _first_answers(self) -> list[Query]:
         """Mostly queries to be answered: the policy's own good answers become demonstrations."""
@@ -286,7 +142,7 @@ class Drpo:
             child
             for arm, group in (("rewrite", rewrites), ("paraphrase", [paraphrase]))
             for written in group
-            for child in _children(candidate, written.instructions, arm)
+            for child in [candidate.rewritten(text, arm) for text in written.instructions]
         ]
 
     async def _raced(
@@ -320,10 +176,7 @@ class Drpo:
         settings = self._settings
         if settings.calls is None:
             return None
-        reserved = 0
-        if state.phase == "search":
-            reserved = min(settings.validation, len(self._validation)) * settings.finalists
-            reserved = min(reserved, settings.calls // 3)
+        reserved = self._for_finalists(settings.calls) if state.phase == "search" else 0
         return settings.calls - self.policy_calls - reserved
 
     def _short_of_calls(self, state: State) -> bool:
@@ -356,16 +209,11 @@ class Drpo:
         promising = self._selection.promising(others, survivors[0], self._settings.minibatch)
         return [Node(one) for one in [*survivors, *promising][: self._settings.finalists]]
 
-    def _validated(self) -> list[Query]:
-        return list(self._validation[: self._settings.validation])
-
     def _queries(self, state: State) -> list[Query]:
         """The queries of a round, the same for all its proposals."""
         settings = self._settings
         if state.phase == "validate":
-            return self._validated()
-        if settings.value == "path mean":
-            return [self._search[state.round]]
+            return list(self._validation)
         best = state.beam[0].candidate
         failed = [one.query for one in self._measuring.failed(best)][: settings.repeated]
         seen = self.archive.of(best).keys()
@@ -387,10 +235,3 @@ class Drpo:
             versions.append((at.prompt.instruction, self.archive.mean(at)))
             at = self._known.get(at.parent) if at.parent is not None else None
         return versions[::-1]
-
-
-def _children(parent: Candidate, instructions: Iterable[str], arm: str) -> list[Candidate]:
-    return [
-        Candidate(replace(parent.prompt, instruction=text), arm, "", parent.id)
-        for text in instructions
-    ]

@@ -7,8 +7,7 @@
 The winner is the first candidate that the best is not ahead of by more than one standard error
 (Breiman et al., *Classification and Regression Trees*, 1984): what was there before, or seemed
 likelier beforehand, yields to evidence and not to luck. One that leaves too many harmless queries
-unanswered cannot win, however safe it is. The published method has a rule of its own
-(`survivors_by_path`).
+unanswered cannot win, however safe it is.
 """
 
 from __future__ import annotations
@@ -17,8 +16,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from trueup.prompt.candidates import Archive, Candidate
-from trueup.prompt.settings import Settings
-from trueup.prompt.states import Judged, Node, Proposal, State
 from trueup.types import Query
 
 _ANSWERED = 3.0
@@ -77,38 +74,3 @@ class Selection:
         ]
         good = sum(reward > _ANSWERED for reward in harmless)
         return good >= self.least_answered * len(harmless)
-
-
-def survivors_by_path(
-    state: State,
-    proposals: Sequence[Proposal],
-    judged: Sequence[Judged],
-    settings: Settings,
-    rounds: int,
-) -> State:
-    """The next state as published: the beam by mean reward since the root, easy queries growing it.
-
-    `rounds`: how many there can be at most, one a query.
-    """
-    nodes = [
-        Node(
-            one.candidate,
-            (*one.parent.path, *found.measurements),
-            one.parent.versions
-            if one.candidate.id == one.parent.candidate.id
-            else (*one.parent.versions, one.candidate),
-        )
-        for one, found in zip(proposals, judged, strict=True)
-    ]
-    most = settings.depth + settings.growth
-    grown = any(one.easy for one in proposals) and state.limit < most
-    limit = state.limit + 1 if grown else state.limit
-    # Sorting is stable: among equals the one proposed first survives, as published.
-    if settings.beam > 1:
-        nodes.sort(key=lambda node: -node.path_mean)
-    else:
-        nodes.sort(key=lambda node: -node.last_reward)
-    done = state.round + 1 >= min(limit, rounds)
-    return State(
-        "done" if done else "search", tuple(nodes[: settings.beam]), state.round + 1, limit
-    )

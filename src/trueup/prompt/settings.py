@@ -1,4 +1,4 @@
-"""The settings of DRPO's second stage: one method, the paper's way or ours.
+"""The settings of a search for a prompt, the paper's or ours.
 
     Settings.published()      # arXiv 2411.08733 and its code, section by section below
     Settings()                # ours
@@ -11,12 +11,10 @@ pairs, drops the clearly worse early, and lets queries that the search has not s
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from trueup.errors import SettingsError
 from trueup.types import Sampling
 
-Value = Literal["paired", "path mean"]
 WRITER_SAMPLING = Sampling(temperature=0.2, top_p=0.95, max_tokens=2048)
 
 
@@ -24,9 +22,6 @@ WRITER_SAMPLING = Sampling(temperature=0.2, top_p=0.95, max_tokens=2048)
 class Settings:
     """How the search goes."""
 
-    value: Value = "paired"
-    """What decides who survives: paired comparison on shared queries, or the mean reward of all
-    queries on the path since the root (published)."""
     beam: int = 2
     """How many candidates survive a round. Published: 2."""
     actions: int = 3
@@ -82,7 +77,6 @@ class Settings:
     def published(cls, *, seed: int = 0) -> Settings:
         """The released defaults (run.py and README of the official code)."""
         return cls(
-            value="path mean",
             beam=2,
             actions=3,
             depth=20,
