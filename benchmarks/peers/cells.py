@@ -12,6 +12,7 @@ columns. A run that was stopped goes on with the cells that are not there yet.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -115,7 +116,7 @@ def write(path: Path, cells: Mapping[Key, Cell], facts: Mapping[str, Any]) -> No
             ' "embedded": [\n' + ",\n".join(f"  {json.dumps(one)}" for one in whole) + "\n ]",
         ]
     )
-    half = path.with_suffix(".half")
+    half = path.with_suffix(f".{os.getpid()}.half")
     half.write_text("{\n" + lines + "\n}\n", "utf-8")
     half.replace(path)
 

@@ -18,12 +18,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import fcntl
 import itertools
 import os
 import platform
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,7 @@ from methods import METHODS, PYTHON, Worker
 from scenes import KINDS, EmbeddedScene, Outcome, Scene, world_scene
 from summary import tables_into_pages, targets
 
+from trueup.models.embedded import processors
 from trueup.prompt.prompt import Prompt
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "peers.json"
@@ -55,6 +58,8 @@ class Study:
 
     def __init__(self, gateway: Gateway, path: Path | None, command: str) -> None:
         self.cells = read(path) if path is not None else {}
+        self._made: dict[Key, Cell] = {}
+        self._forgotten: set[Key] = set()
         self._gateway, self._path, self._command = gateway, path, command
         self._written = time.monotonic()
 
@@ -78,7 +83,7 @@ class Study:
         self._gateway.close(name)
         spent = run.spent()
         outcome = await self._outcome(prompt, key, scene)
-        self.cells[key] = cell = Cell(
+        self.cells[key] = self._made[key] = cell = Cell(
             value=round(outcome.value, 4),
             policy_calls=spent.policy_calls,
             writer_calls=spent.writer_calls,
@@ -105,17 +110,30 @@ class Study:
         for key in list(self.cells):
             if key.method in methods and (key.place != EMBEDDED) is worlds:
                 del self.cells[key]
-        if methods and self._path is not None:
-            write(self._path, self.cells, facts(self._command, self.cells))
+                self._forgotten.add(key)
 
     def save(self, *, now: bool = False) -> None:
         """Write the results, at most every EVERY seconds."""
         if self._path is None or (not now and time.monotonic() - self._written < EVERY):
             return
         self._written = time.monotonic()
-        # Two of these may run side by side, a core and some methods each.
-        self.cells = {**read(self._path), **self.cells}
-        write(self._path, self.cells, facts(self._command, self.cells))
+        # Two of these may run side by side, a core and some methods each: what the other has made
+        # or forgotten meanwhile is in the file.
+        with alone(self._path.parent):
+            there = {k: c for k, c in read(self._path).items() if k not in self._forgotten}
+            self.cells = {**there, **self._made}
+            write(self._path, self.cells, facts(self._command, self.cells))
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """With no other process in here."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def facts(command: str, cells: dict[Key, Cell]) -> dict[str, Any]:
@@ -123,7 +141,7 @@ def facts(command: str, cells: dict[Key, Cell]) -> dict[str, Any]:
     return {
         "command": command,
         "machine": {
-            "cores": os.cpu_count(),
+            "cores": processors(),
             "python": platform.python_version(),
             "system": platform.system(),
         },
@@ -178,7 +196,7 @@ async def worlds(given: argparse.Namespace) -> None:
 
 
 async def embedded(given: argparse.Namespace) -> None:
-    """One cell after another: the model uses every core."""
+    """One cell after another: the model uses every core it is given."""
     budget, held_out, path = given.budget, None, given.results
     if given.smoke:
         budget, held_out, path = 24, 16, None

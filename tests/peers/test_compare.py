@@ -41,6 +41,24 @@ def test_cells_are_read_as_they_were_written(tmp_path: Path) -> None:
     assert read(tmp_path / "nothing.json") == {}
 
 
+async def test_two_studies_side_by_side_lose_nothing_of_each_other(tmp_path: Path) -> None:
+    path = tmp_path / "peers.json"
+    old = Key("easy", "gepa", 50, 1000)
+    first, second = Key("easy", "plain", 0, 1000), Key("easy", "plain", 0, 1001)
+    write(path, {old: cell(3.5)}, {"command": "none"})
+    async with Gateway() as gateway:
+        one, other = Study(gateway, path, "none"), Study(gateway, path, "none")
+        other.forget(["gepa"], worlds=True)
+        for study, key in ((one, first), (other, second)):
+            await study.cell(key, world_scene(key.place, key.seed, BUDGET), Worker())
+        one.save(now=True)
+        assert read(path).keys() == {old, first}
+        other.save(now=True)
+        one.save(now=True)
+    # The one that never heard of it does not bring back what the other has forgotten.
+    assert read(path).keys() == {first, second}
+
+
 def test_only_what_is_missing_is_made() -> None:
     cells = {Key("easy", "plain", 0, 3): cell(2.5), Key("easy", "gepa", 50, 3): cell(3.0)}
     assert missing(cells, "easy", ["plain", "gepa"], [50, 100], 3) == [Key("easy", "gepa", 100, 3)]

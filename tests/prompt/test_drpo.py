@@ -321,6 +321,8 @@ async def test_retrieval_by_embedding_all_the_way() -> None:
     [
         ({"search": []}, "needs queries to search on"),
         ({"settings": Settings.published(), "by": Published}, "needs a writer"),
+        ({"by": Published, "writer": Scripted([])}, "one query: give `Settings.published\\(\\)`"),
+        ({"settings": Settings.published()}, "minibatch of one query: raise `minibatch`"),
         ({"settings": replace(SMALL, minibatch=1)}, "one query: raise `minibatch`, or search with"),
     ],
 )

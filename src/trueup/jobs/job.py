@@ -149,7 +149,7 @@ class Job(BaseModel):
                 "held_out_data is the data searched on: leave it out for a part of that"
             )
         if self.published and self.method == "composed":
-            raise ValueError("the published method is drpo: leave `method` out, or `published`")
+            raise ValueError("`published` is its own method: leave `method` out, or `published`")
         if self.learn and (self.published or self.method == "composed"):
             raise ValueError("only `drpo` learns first: leave `learn` out, or the other method")
         if self.published and self.writer == "none":

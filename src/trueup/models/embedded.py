@@ -305,7 +305,7 @@ class LlamaSlots:
 
 
 def processors() -> int:
-    """How many this process may run on: fewer than the machine has under taskset or in a container.
+    """How many this process may run on: fewer than the machine has under taskset or in a cpuset.
     A thread more than there are processors makes every token wait for it."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))

@@ -14,7 +14,7 @@ meanwhile the writer reads the worst of the last. The best prompt so far is comp
 expected to help. Queries of the validation split decide between it and the prompts it came from.
 
 Where a search that compares whole prompts needs a minibatch for each, here each reply weighs all
-its prompt's parts; `drpo` is for models without a writer and a judge, and for the published method.
+its prompt's parts; `drpo` is for models without a writer and a judge.
 """
 
 from __future__ import annotations

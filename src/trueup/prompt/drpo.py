@@ -1,4 +1,4 @@
-"""DRPO as improved here: whole prompts compared in pairs, for a model without a writer.
+"""DRPO as improved here: whole prompts compared in pairs, the default where nobody writes.
 
     method = Drpo(policy=policy, judge=judge, search=queries, validation=more, start=Prompt(),
                   pool=demonstrations, writer=writer, settings=Settings())
@@ -7,7 +7,7 @@
     found = method.result(turn.state)
 
 The loop is that of *Dynamic Rewarding with Prompt Optimization* (arXiv 2411.08733), which
-`published` follows to the letter: a round proposes prompts from each survivor, lets the policy
+`published` follows step by step: a round proposes prompts from each survivor, lets the policy
 answer the round's queries under each, has the replies judged, and keeps the best. Here survivors
 are measured again beside their children, on the same queries; among them are ones that failed
 before, so a repair is checked where it was needed. The clearly worse are dropped after half a
@@ -38,7 +38,7 @@ class Drpo(PromptSearch):
         if self._settings.minibatch < 2:
             raise SettingsError(
                 "Prompts cannot be compared on a minibatch of one query: raise `minibatch`, or "
-                "search with `Published`."
+                "search with `trueup.prompt.Published`."
             )
 
     async def start(self) -> State:

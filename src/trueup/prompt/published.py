@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from trueup.errors import SettingsError
 from trueup.models.several import together
 from trueup.prompt.search import PromptSearch
 from trueup.prompt.states import Judged, Node, Proposal, State
@@ -25,10 +26,17 @@ from trueup.prompt.writing import Written
 class Published(PromptSearch):
     """A `loop.Method` whose result is a prompt, set up by `Settings.published()`."""
 
+    def _set_up(self) -> None:
+        if self._writing is None:
+            raise SettingsError("Published DRPO needs a writer. Name a model with `writer`.")
+        if self._settings.minibatch != 1:
+            raise SettingsError(
+                "Published DRPO scores a proposal on one query: give `Settings.published()`."
+            )
+
     async def start(self) -> State:
         settings = self._settings
-        first = self._search[: settings.minibatch]
-        ahead = self._search[: settings.depth * settings.minibatch]
+        first, ahead = self._search[:1], self._search[: settings.depth]
         (measured,) = await self._measured([self._start], first, ahead)
         root = Node(self._start, tuple(measured), (self._start,))
         over = len(self._search) == 1

@@ -50,12 +50,11 @@ class PromptSearch:
     ) -> None:
         """`remedies`: lines to add to an instruction, by the criterion they repair.
 
-        Raises `SettingsError` where there is nothing to search on or to propose with.
+        Raises `SettingsError` where there is nothing to search on, or for settings that are none
+        for this search.
         """
         if not search:
             raise SettingsError("A search needs queries to search on; none were given.")
-        if writer is None and settings.structured == 0:
-            raise SettingsError("Published DRPO needs a writer. Name a model with `writer`.")
         self._policy = policy
         self._judge = judge
         self._measuring = Measuring(policy, judge, settings.reply, embedder)

@@ -4,7 +4,7 @@
     judged = Judged(candidate, measurements)
     state.beam[0].candidate            # the best so far
 
-Frozen values; what is done with them is in `drpo`.
+Frozen values; what is done with them is in `search` and the searches that build on it.
 """
 
 from __future__ import annotations
