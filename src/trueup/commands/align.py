@@ -22,24 +22,33 @@ if TYPE_CHECKING:
     from trueup.jobs.plan import Plan
 
 
+Calibration = Annotated[
+    str | None,
+    typer.Option(help="What `trueup judge` found out about the judge: its run's folder."),
+]
+ReportJudge = Annotated[
+    str | None, typer.Option(help="Who else scores the held-out replies; see --judge.")
+]
+ReportJudgeModel = Annotated[
+    str | None, typer.Option(help="The model of that judge: policy or a model.")
+]
+Embedder = Annotated[
+    str | None,
+    typer.Option(help="Retrieve by this model's embeddings, not words; see sentences:NAME."),
+]
+
+
 def align(
     policy: options.Policy = None,
     writer: options.Writer = None,
     judge: options.Judge = None,
     judge_model: options.JudgeModel = None,
-    calibration: Annotated[
-        str | None,
-        typer.Option(help="What `trueup judge` found out about the judge: its run's folder."),
-    ] = None,
+    calibration: Calibration = None,
     force: Annotated[
         bool, typer.Option("--force", help="Optimise against a judge known to be at chance.")
     ] = False,
-    report_judge: Annotated[
-        str | None, typer.Option(help="Who else scores the held-out replies; see --judge.")
-    ] = None,
-    report_judge_model: Annotated[
-        str | None, typer.Option(help="The model of that judge: policy or a model.")
-    ] = None,
+    report_judge: ReportJudge = None,
+    report_judge_model: ReportJudgeModel = None,
     criteria: Annotated[
         str | None, typer.Option(help="A TOML file of criteria of your own.")
     ] = None,
@@ -56,10 +65,7 @@ def align(
         bool,
         typer.Option("--learn", help="Make demonstrations of the search's own queries first."),
     ] = False,
-    embedder: Annotated[
-        str | None,
-        typer.Option(help="Retrieve by this model's embeddings, not words; see sentences:NAME."),
-    ] = None,
+    embedder: Embedder = None,
     calls: options.Calls = None,
     k: Annotated[
         int | None, typer.Option("--k", help="Demonstrations in the prompt to start from.")

@@ -28,35 +28,40 @@ QUIET_SECONDS = 10.0
 """Between two lines of progress."""
 
 
+Benchmark = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="NAME@PATH, once for each: just_eval, alpaca_eval, mt_bench, advbench, "
+        "malicious_instruct, xstest, hh_redteam, truthfulqa, truthfulqa_mc, gsm8k, imdb, or "
+        "queries@FILE for your own."
+    ),
+]
+Against = Annotated[
+    str | None,
+    typer.Option(
+        help="Another one to compare with, query by query; plain is the run's own model "
+        "under the plain prompt."
+    ),
+]
+Judge = Annotated[
+    str | None,
+    typer.Option(
+        help="Who judges where code cannot: checks (code all the same; the default where the "
+        "model is embedded), written or likelihood."
+    ),
+]
+
+
 def evaluate(
     model: Annotated[
         str,
         typer.Argument(help="A run's folder, an aligned.toml, or a model: embedded, endpoint:..."),
     ],
-    benchmark: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="NAME@PATH, once for each: just_eval, alpaca_eval, mt_bench, advbench, "
-            "malicious_instruct, xstest, hh_redteam, truthfulqa, truthfulqa_mc, gsm8k, imdb, or "
-            "queries@FILE for your own."
-        ),
-    ] = None,
-    against: Annotated[
-        str | None,
-        typer.Option(
-            help="Another one to compare with, query by query; plain is the run's own model "
-            "under the plain prompt."
-        ),
-    ] = None,
+    benchmark: Benchmark = None,
+    against: Against = None,
     n: Annotated[int, typer.Option("--n", min=1, help="Queries of each benchmark.")] = 100,
     everything: Annotated[bool, typer.Option("--all", help="All queries instead.")] = False,
-    judge: Annotated[
-        str | None,
-        typer.Option(
-            help="Who judges where code cannot: checks (code all the same; the default where the "
-            "model is embedded), written or likelihood."
-        ),
-    ] = None,
+    judge: Judge = None,
     judge_model: Annotated[
         str | None,
         typer.Option(help="The model that judges; by default the one evaluated, without a prompt."),
