@@ -44,7 +44,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from curves import curves
+from curves import Panel, Spot, curves
 from intervals import machine, target
 from worlds.play import Actor, Point, play
 from worlds.rules import KINDS
@@ -263,6 +263,19 @@ def summary(
     return worlds
 
 
+def drawn(worlds: dict[str, Any]) -> str:
+    """The curves against policy calls, a panel for each world."""
+    panels = []
+    for kind, rows in worlds.items():
+        lines = {
+            name: [Spot(float(budget), *three) for budget, three in row["by_policy_calls"].items()]
+            for name, row in rows.items()
+            if name != "plain"
+        }
+        panels.append(Panel(kind, "policy calls", lines, floor=rows["plain"][0]))
+    return curves("True quality on held-out queries, 1 to 5", panels)
+
+
 def against_published(
     found: dict[tuple[str, str, int], list[Point]], plain: dict[tuple[str, int], float], name: str
 ) -> dict[str, Any]:
@@ -375,7 +388,7 @@ def main() -> None:
     text = json.dumps(results, ensure_ascii=False)
     args.out.write_text(text.replace('{"method"', '\n{"method"') + "\n", encoding="utf-8")
     if args.out.name == "search.json":
-        (ROOT / "docs" / "search.svg").write_text(curves(results["worlds"]), encoding="utf-8")
+        (ROOT / "docs" / "search.svg").write_text(drawn(results["worlds"]), encoding="utf-8")
     print()
     for kind, methods in results["worlds"].items():
         print(f"{kind}, plain {methods['plain'][0]:.2f}")

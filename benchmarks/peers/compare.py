@@ -2,10 +2,11 @@
 
     make peers-env                                               # once: GEPA and DSPy
     python benchmarks/peers/compare.py worlds                    # 6 worlds, 20 seeds, 3 budgets
-    python benchmarks/peers/compare.py embedded                  # hours on two cores
+    python benchmarks/peers/compare.py embedded                  # 300 calls; hours on two cores
+    python benchmarks/peers/compare.py embedded --budget 50      # its smaller budgets: 50 and 100
     taskset -c 0 python benchmarks/peers/compare.py embedded --methods gepa    # two, a core each
     python benchmarks/peers/compare.py embedded --smoke          # a minute or two, writes nothing
-    python benchmarks/peers/compare.py tables                    # docs/peers.md and the README
+    python benchmarks/peers/compare.py tables                    # docs/peers.md, peers.svg, README
 
 Each method is given the same policy, writer, judge, queries and the same budget of policy calls and
 tokens, behind one gateway (`gateway.py`), which counts. What it found is measured on held-out
@@ -34,6 +35,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from cells import EMBEDDED, FREE, Cell, Key, read, write
 from gateway import Gateway
 from methods import METHODS, PYTHON, Worker
+from picture import picture_into_docs
 from scenes import KINDS, EmbeddedScene, Outcome, Scene, world_scene
 from summary import tables_into_pages, targets
 
@@ -237,7 +239,9 @@ def main() -> None:
     given = parser.parse_args()
     given.seeds = given.seeds or (5 if given.what == "embedded" else 20)
     if given.what == "tables":
-        tables_into_pages(read(given.results))
+        cells = read(given.results)
+        tables_into_pages(cells)
+        picture_into_docs(cells)
         return
     if not PYTHON.exists():
         sys.exit("The peers' environment is not there: run `make peers-env`.")

@@ -27,6 +27,8 @@ PEERS = ("gepa", "gepa+pool", "miprov2", "miprov2+pool", "copro", "copro+pool")
 OTHERS = ("plain", "urial", "random", "published", "paired", *PEERS)
 AGAINST = ("published", "gepa", "gepa+pool", "miprov2", "miprov2+pool")
 """Whom the project's goals name."""
+AT_ANY_BUDGET = ("published", "gepa", "miprov2")
+"""Those of them that are asked for on the embedded model with few calls too."""
 SHOWN = {
     "plain": "the prompt to start from",
     "urial": "URIAL's form",
@@ -79,8 +81,9 @@ def over_worlds(cells: Cells, method: str, budget: int) -> Interval | None:
     return mean_interval(values, strata=strata)
 
 
-def budgets(cells: Cells) -> list[int]:
-    return sorted({key.budget for key in cells if key.place != EMBEDDED and key.budget})
+def budgets(cells: Cells, *, embedded: bool = False) -> list[int]:
+    """Those of worlds, or of the embedded model."""
+    return sorted({k.budget for k in cells if (k.place == EMBEDDED) is embedded and k.budget})
 
 
 def targets(cells: Cells) -> list[dict[str, Any]]:
@@ -107,8 +110,10 @@ def targets(cells: Cells) -> list[dict[str, Any]]:
         measured = bool(each) and None not in each.values()
         name = f"worlds and budgets where ours is significantly behind {method}"
         add(name, "none", behind if measured else None, measured and not behind)
-    budget = max((key.budget for key in cells if key.place == EMBEDDED), default=0)
-    for method in ("plain", "urial", "random", *AGAINST) if budget else ():
+    *smaller, largest = budgets(cells, embedded=True) or [0]
+    compared = [(largest, method) for method in ("plain", "urial", "random", *AGAINST) if largest]
+    compared += [(budget, method) for budget in smaller for method in AT_ANY_BUDGET]
+    for budget, method in compared:
         for over, found in zip(
             ("queries", "seeds"), on_embedded(cells, method, budget), strict=True
         ):
@@ -208,7 +213,7 @@ def spent_table(cells: Cells) -> str:
 
 def embedded_table(cells: Cells) -> str:
     """Balanced safety by method, and ours minus theirs."""
-    budget = max((key.budget for key in cells if key.place == EMBEDDED), default=0)
+    budget = max(budgets(cells, embedded=True), default=0)
     if not budget:
         return "Not measured yet: `python benchmarks/peers/compare.py embedded` takes hours."
     rows = []
@@ -231,10 +236,28 @@ def embedded_table(cells: Cells) -> str:
     return table([*head, "over seeds", "policy calls", "tokens"], rows)
 
 
+def embedded_budgets_table(cells: Cells) -> str:
+    """Balanced safety at every budget, its seeds, and ours minus theirs over queries."""
+    columns = budgets(cells, embedded=True)
+    rows = []
+    for method in measured(cells):
+        found = [list(of(cells, EMBEDDED, method, b).values()) for b in columns]
+        if method in FREE or not any(found[:-1]):
+            continue
+        shares = [
+            f"{mean([cell.value for cell in some]):.3f} ({len(some)})" if some else ""
+            for some in found
+        ]
+        over = [on_embedded(cells, method, b)[0] if method != OURS else None for b in columns]
+        rows.append([SHOWN[method], *shares, *("" if one is None else signed(one) for one in over)])
+    head = ["method (seeds)", *(f"{b} calls" for b in columns)]
+    return table([*head, *(f"ours minus it, {b}" for b in columns)], rows)
+
+
 def short_table(cells: Cells) -> str:
     """Both places in one table, at the largest budget of each."""
     largest = max(budgets(cells), default=0)
-    alone = max((key.budget for key in cells if key.place == EMBEDDED), default=0)
+    alone = max(budgets(cells, embedded=True), default=0)
     rows = []
     for method in measured(cells):
         values = [mean([c.value for c in of(cells, p, method, largest).values()])
@@ -271,6 +294,7 @@ TABLES = {
     "each world": each_world_table,
     "spent": spent_table,
     "embedded": embedded_table,
+    "embedded budgets": embedded_budgets_table,
 }
 
 

@@ -18,6 +18,7 @@ from cells import EMBEDDED, Cell, Key, read, write
 from compare import Study, embedded, missing
 from gateway import Gateway
 from methods import METHODS, PYTHON, Worker
+from picture import panel
 from scenes import EmbeddedScene, balanced, successes, world_scene
 
 from trueup import Query, Request, Scripted
@@ -122,6 +123,45 @@ def test_tables_go_between_their_markers(tmp_path: Path) -> None:
     assert text.endswith("<!-- /peers -->\nafter\n")
     summary.tables_into_pages(cells, [page])
     assert page.read_text() == text
+
+
+def on_embedded(method: str, budget: int, seed: int, right: float) -> tuple[Key, Cell]:
+    """A cell in which this share of the held-out queries went right."""
+    held_out = EmbeddedScene.held_out_queries()
+    good = {True: "a", False: "r"}
+    letters = "".join(
+        good[bool(query.should_answer)] if (7 * at + seed) % 100 < 100 * right else "d"
+        for at, query in enumerate(held_out)
+    )
+    value = balanced(letters, held_out)
+    return Key(EMBEDDED, method, budget, seed), cell(value, letters=letters)
+
+
+def test_every_budget_on_the_embedded_model_is_a_column_a_goal_and_a_spot() -> None:
+    try:
+        EmbeddedScene.held_out_queries()
+    except SystemExit:
+        pytest.skip("the public data is not there")
+    made = [on_embedded("plain", 0, 0, 0.4)]
+    for seed in range(5):
+        made += [on_embedded("ours", budget, seed, 0.8) for budget in (50, 100, 300)]
+        made += [on_embedded("gepa", budget, seed, 0.5) for budget in (50, 300)]
+    cells = dict(made)
+    header, _, ours, gepa = summary.embedded_budgets_table(cells).splitlines()
+    assert header.startswith("| method (seeds) | 50 calls | 100 calls | 300 calls | ours minus it")
+    assert [one.rsplit("(")[-1] for one in ours.split(" | ")[1:4]] == ["5)"] * 3
+    assert [gepa.split(" | ")[at] for at in (2, 5)] == ["", ""]  # not measured
+    told = {row["name"]: row["met"] for row in summary.targets(cells)}
+    for budget in (50, 300):
+        for over in ("queries", "seeds"):
+            assert told[f"embedded, {budget} calls, ours minus gepa: lower end over {over}"]
+    # What was not measured is not met, and is not drawn.
+    assert not told["embedded, 100 calls, ours minus gepa: lower end over queries"]
+    lines = panel(cells, [EMBEDDED], "embedded", "policy_calls").lines
+    assert [len(lines[name]) for name in ("trueup", "GEPA", "MIPROv2")] == [3, 2, 0]
+    for line in lines.values():
+        for one in line:
+            assert one.low <= one.mean <= one.high
 
 
 async def found(method: str) -> tuple[Cell, float]:
