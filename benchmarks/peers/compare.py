@@ -39,7 +39,7 @@ from picture import picture_into_docs
 from scenes import KINDS, EmbeddedScene, Outcome, Scene, world_scene
 from summary import tables_into_pages, targets
 
-from trueup.models.embedded import processors
+from trueup.models.processors import processors
 from trueup.prompt.prompt import Prompt
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "peers.json"

@@ -19,7 +19,7 @@ import pytest_asyncio
 
 from trueup.errors import ModelRefused, ModelUnavailable, SettingsError
 from trueup.models import embedded
-from trueup.models.embedded import Embedded, bundled, digest, processors
+from trueup.models.embedded import Embedded, bundled, digest
 from trueup.types import Message, Request, Sampling
 
 missing = not all(importlib.util.find_spec(name) for name in ("xllamacpp", embedded.CARRIER))
@@ -113,14 +113,6 @@ def test_what_is_not_installed_is_answered_with_the_command(
 def test_settings_that_cannot_be(tmp_path: Path, settings: dict[str, Any]) -> None:
     with pytest.raises(SettingsError):
         Embedded(tmp_path / "m.gguf", **settings)
-
-
-def test_as_many_threads_as_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {1, 5, 6}, raising=False)
-    assert processors() == 3
-    monkeypatch.delattr(os, "sched_getaffinity")
-    monkeypatch.setattr(os, "cpu_count", lambda: 7)
-    assert processors() == 7
 
 
 async def test_embeddings_are_refused_with_the_remedy(tmp_path: Path) -> None:

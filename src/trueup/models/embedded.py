@@ -35,6 +35,7 @@ from trueup.models.line import Again, Answer, Line
 from trueup.models.model import Embeddings
 from trueup.models.pace import Pace
 from trueup.models.patience import Patience
+from trueup.models.processors import processors
 from trueup.models.slots import Counts, Slots
 from trueup.types import Reply, Request
 
@@ -302,14 +303,6 @@ class LlamaSlots:
 
         query = f"?action={action}" if action else ""
         return await self._line.send(f"../{path}{query}", body, lambda: path, read)
-
-
-def processors() -> int:
-    """How many this process may run on: fewer than the machine has under taskset or in a cpuset.
-    A thread more than there are processors makes every token wait for it."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def bundled() -> Path:
