@@ -77,7 +77,7 @@ async def searched(method: str, sizes: dict[str, int]) -> dict[str, Any]:
         "calls": calls,
         "rounds": turns,
         "cpu_seconds": round(seconds, 2),
-        "peak_mb": round(memory / 2**20, 1),
+        "peak_mb": round(memory / 2**20, 2),
     }
 
 
@@ -90,9 +90,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--times", type=int, nargs="+", default=[1, 10, 100])
     parser.add_argument("--methods", nargs="+", default=["composed", "drpo"])
+    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "growth.json")
     args = parser.parse_args()
     rows: list[dict[str, Any]] = []
     for method in args.methods:
+        asyncio.run(searched(method, USUAL))  # What is imported on the way is nobody's growth.
         for what, size in USUAL.items():
             if NOT_OF.get(method) == what:
                 continue
@@ -129,8 +131,7 @@ def main() -> None:
         "rows": rows,
         "targets": targets,
     }
-    path = ROOT / "benchmarks" / "results" / "growth.json"
-    path.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    args.out.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     for row in targets:
         print("met " if row["met"] else "MISS", row["name"], row["goal"], row["value"])
 

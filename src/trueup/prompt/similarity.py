@@ -41,30 +41,29 @@ class Lexical:
     def __init__(self, queries: Sequence[str]) -> None:
         import bm25s
 
-        self._documents = [terms(query) for query in queries]
-        self._vocabulary = {term for document in self._documents for term in document}
+        self._queries = queries
         self._index = bm25s.BM25(k1=1.2, b=0.75)
         # One document that no query matches keeps a pool without a single word legal.
-        self._index.index([*self._documents, ["\x00"]], show_progress=False)
-        own = [self._scores(one)[row] for row, one in enumerate(self._documents)]
+        self._index.index([*map(terms, queries), ["\x00"]], show_progress=False)
+        own = [self._scores(query)[row] for row, query in enumerate(queries)]
         self._scale = np.sqrt(np.maximum(np.array(own, dtype=np.float64), 1e-9))
 
     async def to(self, query: str) -> NDArray[np.float64]:
-        return self._scores(terms(query)) / self._scale
+        return self._scores(query) / self._scale
 
     async def among(self, rows: NDArray[np.intp]) -> NDArray[np.float64]:
         scale = self._scale[rows]
-        near = np.array([self._scores(self._documents[row])[rows] / scale for row in rows])
+        near = np.array([self._scores(self._queries[row])[rows] / scale for row in rows])
         near = near / scale[:, None]
         symmetric: NDArray[np.float64] = (near + near.T) / 2
         return symmetric
 
-    def _scores(self, document: Sequence[str]) -> NDArray[np.float64]:
-        known = [term for term in document if term in self._vocabulary]
+    def _scores(self, query: str) -> NDArray[np.float64]:
+        known = [term for term in terms(query) if term in self._index.vocab_dict]
         if not known:
-            return np.zeros(len(self._documents))
+            return np.zeros(len(self._queries))
         scores: NDArray[np.float64] = self._index.get_scores(known).astype(np.float64)
-        return scores[: len(self._documents)]
+        return scores[: len(self._queries)]
 
 
 class Embedded:
