@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import tempfile
 from pathlib import Path
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from trueup.errors import StoreError
 from trueup.store import database
 from trueup.store.calls import Calls
+from trueup.store.runs import RunFolder
 from trueup.types import Choice, Reply, Request
 
 from .samples import address, reply, request
@@ -158,8 +160,18 @@ def test_salvaging_twice_keeps_both_damaged_files(sound: bytes, tmp_path: Path) 
         path.write_bytes(text)
         assert Calls.salvage(path) == 0
     names = sorted(one.name for one in tmp_path.iterdir())
-    assert names == ["calls.sqlite", "calls.sqlite.damaged", "calls.sqlite.damaged2"]
+    assert names == ["calls.sqlite", "calls.sqlite.damaged", "calls.sqlite.damaged2", "run.lock"]
     assert (tmp_path / "calls.sqlite.damaged2").read_bytes() == b"second"
+
+
+def test_a_run_that_is_going_on_keeps_its_file(tmp_path: Path) -> None:
+    with RunFolder(tmp_path) as run, Calls(run.calls) as calls:
+        asyncio.run(fill(calls, 5))
+        with pytest.raises(StoreError, match=f"is in use by process {os.getpid()}"):
+            Calls.salvage(run.calls)
+        asyncio.run(fill(calls, 10))
+    assert kept(tmp_path / "calls.sqlite", 10) == 10
+    assert Calls.salvage(tmp_path / "calls.sqlite") == 10
 
 
 def test_nothing_to_salvage(tmp_path: Path) -> None:

@@ -22,6 +22,8 @@ from pathlib import Path
 from trueup.errors import StoreError
 from trueup.store.database import explained, open_to_write
 from trueup.store.encoding import checksum, reply_from_json
+from trueup.store.lock import FolderLock
+from trueup.store.runs import LOCK
 
 Value = int | float | str | bytes | None
 
@@ -33,31 +35,42 @@ _UNREADABLE = (ValueError, IndexError, KeyError, TypeError, AttributeError, stru
 
 
 def salvage(path: Path) -> int:
-    """Replace the file by one with every whole reply in it; how many. Raises `StoreError`."""
+    """Replace the file by one with every whole reply in it; how many.
+
+    Raises `StoreError`, also while a run has the folder: it would go on writing to the old file.
+    """
     if not path.is_file():
         raise StoreError(f"There is no {path} to salvage. Check the path.")
-    fresh = path.with_name(path.name + ".salvaged")
     try:
-        _remove(fresh)
-        connection = open_to_write(fresh)
+        lock = FolderLock(path.parent / LOCK)
         try:
-            with explained(fresh):
-                connection.execute("BEGIN")
-                for row in _whole_calls(path):
-                    connection.execute(
-                        f"INSERT OR IGNORE INTO calls VALUES ({','.join('?' * _COLUMNS)})", row
-                    )
-                kept = connection.execute("SELECT count(*) FROM calls").fetchone()[0]
-                connection.execute("COMMIT")
+            return _rebuild(path)
         finally:
-            connection.close()
-        _set_aside(path)
-        fresh.rename(path)
+            lock.release()
     except OSError as error:
         raise StoreError(
             f"{path} could not be salvaged ({error}). Copy it to a folder that you may write to "
             "and that has room for twice its size, and salvage it there."
         ) from error
+
+
+def _rebuild(path: Path) -> int:
+    fresh = path.with_name(path.name + ".salvaged")
+    _remove(fresh)
+    connection = open_to_write(fresh)
+    try:
+        with explained(fresh):
+            connection.execute("BEGIN")
+            for row in _whole_calls(path):
+                connection.execute(
+                    f"INSERT OR IGNORE INTO calls VALUES ({','.join('?' * _COLUMNS)})", row
+                )
+            kept = connection.execute("SELECT count(*) FROM calls").fetchone()[0]
+            connection.execute("COMMIT")
+    finally:
+        connection.close()
+    _set_aside(path)
+    fresh.rename(path)
     return int(kept)
 
 
