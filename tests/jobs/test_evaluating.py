@@ -215,9 +215,23 @@ async def test_what_makes_no_sense_is_said_before_anything_is_asked(tmp_path: Pa
         with pytest.raises(error, match=told):
             await evaluate(job(tmp_path, **changes), models=models)
     await evaluate(job(tmp_path, n=2), models=policy())
-    with pytest.raises(SettingsError, match="holds another evaluation"):
+    with pytest.raises(SettingsError, match="holds a run with other settings"):
         await evaluate(job(tmp_path, seed=9), models=models)
     assert models["policy"].requests == []
+
+
+async def test_the_folder_of_another_run_is_left_as_it_is(tmp_path: Path) -> None:
+    folder, models = tmp_path / "run", policy()
+    folder.mkdir()
+    for name in ("run.json", "job.toml", "results.json", "finished.json"):
+        (folder / name).write_text(f"{name} of `trueup align`")
+    with pytest.raises(SettingsError, match="holds other files: choose another folder with --out"):
+        await evaluate(job(tmp_path), models=models)
+    assert models["policy"].requests == []
+    assert {one.name: one.read_text() for one in folder.iterdir()} == {
+        name: f"{name} of `trueup align`"
+        for name in ("run.json", "job.toml", "results.json", "finished.json")
+    }
 
 
 def test_an_estimate_is_an_upper_bound_of_the_calls(tmp_path: Path) -> None:

@@ -118,6 +118,28 @@ async def test_the_same_seed_gives_the_same_figures_and_pays_nothing_again(tmp_p
     assert (tmp_path / "fresh" / "results.json").read_text() == results
 
 
+async def test_the_folder_of_another_run_is_left_as_it_is(tmp_path: Path) -> None:
+    model, folder = Scripted(knowing, identity="knowing"), tmp_path / "run"
+    await judge(job(tmp_path, n=20), model=model)
+    found = (folder / "results.json").read_text()
+    other, asked = comparisons(tmp_path / "other.jsonl", 30), len(model.requests)
+    with pytest.raises(SettingsError, match="holds a run with other settings, data"):
+        await judge(job(tmp_path, data=(other,)), model=model)
+    (folder / "job.json").unlink()
+    with pytest.raises(SettingsError, match="holds other files: choose another folder with --out"):
+        await judge(job(tmp_path), model=model)
+    assert (folder / "results.json").read_text() == found and len(model.requests) == asked
+
+
+async def test_more_comparisons_add_to_those_there_were(tmp_path: Path) -> None:
+    model, once = Scripted(knowing, identity="knowing"), Scripted(knowing, identity="knowing")
+    await judge(job(tmp_path, n=20), model=model)
+    found = await judge(job(tmp_path, n=40), model=model)
+    assert found.results["methods"]["pairs"]["all"]["n"] == 40
+    await judge(job(tmp_path, out=str(tmp_path / "fresh"), n=40), model=once)
+    assert len(model.requests) == len(once.requests)
+
+
 async def test_what_cannot_be_measured_is_said_before_anything_is_asked(tmp_path: Path) -> None:
     model = Scripted(knowing)
     with pytest.raises(SettingsError, match="Nothing to measure on"):

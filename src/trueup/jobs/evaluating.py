@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from trueup.errors import BudgetSpent, ModelRefused, SettingsError
+from trueup.errors import BudgetSpent, ModelRefused
 from trueup.evaluation.asking import Opinion
 from trueup.evaluation.benchmarks import Benchmark
 from trueup.evaluation.deciding import Deciding
@@ -77,12 +77,13 @@ async def run(prepared: Prepared, on_event: Callable[[Told], None]) -> EvaluateO
     """Carry out what was prepared, and close its models."""
     job = prepared.job
     try:
+        results_file.begun(job.folder, job.same(), JOB)
         budget = _budget(job)
         for model in prepared.models.values():
             if isinstance(model, Checkable):
                 await model.check()
         with RunFolder(job.folder, method="evaluate") as folder:
-            _same_job(folder, job)
+            folder.write_text(JOB, json.dumps(job.same(), indent=1) + "\n")
             with Calls(folder.calls) as calls:
                 results = await _Running(prepared, folder, calls, budget, on_event).whole()
             folder.write_text(results_file.FILE, json.dumps(results, indent=1) + "\n")
@@ -95,16 +96,6 @@ async def run(prepared: Prepared, on_event: Callable[[Told], None]) -> EvaluateO
 def _budget(job: EvaluateJob) -> Budget | None:
     limits = (job.budget_calls, job.budget_tokens, job.budget_usd, job.budget_minutes)
     return Budget(*limits) if any(limit is not None for limit in limits) else None
-
-
-def _same_job(folder: RunFolder, job: EvaluateJob) -> None:
-    """Whether the folder is this job's. Raises `SettingsError` where it is another's."""
-    path = folder.path / JOB
-    if path.is_file() and json.loads(path.read_text("utf-8")) != job.same():
-        raise SettingsError(
-            f"{folder.path} holds another evaluation: choose another folder with --out."
-        )
-    folder.write_text(JOB, json.dumps(job.same(), indent=1) + "\n")
 
 
 class _Running:

@@ -40,7 +40,7 @@ from trueup.store import results as results_file
 from trueup.store.calls import Calls
 from trueup.store.runs import RunFolder
 
-STANDINGS, CHART = "judge.json", "judges.svg"
+JOB, STANDINGS, CHART = "job.json", "judge.json", "judges.svg"
 FOLDER = "runs"
 
 
@@ -68,16 +68,17 @@ class JudgeJob:
     keep: bool = True
     """Whether to keep what was found among the user's own measurements."""
 
+    def same(self) -> dict[str, Any]:
+        """What decides the results, apart from how many comparisons they rest on."""
+        later = ("n", "retest", "at_once", "out", "keep")
+        return {name: value for name, value in asdict(self).items() if name not in later}
+
     @property
     def folder(self) -> Path:
         """The run's folder."""
         if self.out is not None:
             return Path(self.out).expanduser()
-        fields = {
-            name: value
-            for name, value in asdict(self).items()
-            if name not in ("out", "at_once", "keep")
-        }
+        fields = {**self.same(), "n": self.n, "retest": self.retest}
         text = "trueup/judge/1\n" + json.dumps(fields, sort_keys=True)
         return Path(FOLDER) / f"judge-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
@@ -132,9 +133,11 @@ async def judge(
     methods, sets = named(job.methods), read_sets(job)
     if not any(method.asks for method in methods):
         raise SettingsError("None of the methods asks the model: name one that does.")
+    results_file.begun(job.folder, job.same(), JOB)
     opened = model or open_model(job.model, concurrency=None)
     try:
         with RunFolder(job.folder, method="judge") as folder, Calls(folder.calls) as calls:
+            folder.write_text(JOB, json.dumps(job.same(), indent=1) + "\n")
             table = await _decided(job, opened, calls, methods, sets, on_event)
             outcome = _outcome(job, opened.identity, methods, sets, table)
             _write(folder, outcome)

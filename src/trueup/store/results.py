@@ -2,6 +2,7 @@
 
     results = load(folder)                                       # StoreError where there is none
     done = finished(folder, settings, "compare.json")            # None where there is work to do
+    begun(folder, settings, "evaluate.json")                     # False where nobody was before
 
 A folder is of one job: its settings lie beside the results, and another job is refused there.
 """
@@ -32,18 +33,18 @@ def load(folder: Path, again: str = "The same command again goes on.") -> Mappin
     return found
 
 
-def finished(folder: Path, settings: Mapping[str, Any], file: str) -> Mapping[str, Any] | None:
-    """The results where a run with these settings has come to its end.
+def begun(folder: Path, settings: Mapping[str, Any], file: str) -> bool:
+    """Whether a run with these settings was in the folder before.
 
     `file` is where its settings are. Raises `SettingsError` where the folder holds something else.
     """
     if not folder.is_dir() or not any(folder.iterdir()):
-        return None
+        return False
     try:
         before = json.loads((folder / file).read_text("utf-8"))
     except (OSError, ValueError):
         if {one.name for one in folder.iterdir()} <= STARTED:
-            return None
+            return False
         raise SettingsError(
             f"{folder} holds other files: choose another folder with --out."
         ) from None
@@ -52,7 +53,12 @@ def finished(folder: Path, settings: Mapping[str, Any], file: str) -> Mapping[st
             f"{folder} holds a run with other settings, data or prompts: choose another folder "
             "with --out."
         )
-    if read_run(folder).finished is None:
+    return True
+
+
+def finished(folder: Path, settings: Mapping[str, Any], file: str) -> Mapping[str, Any] | None:
+    """The results where a run with these settings (see `begun`) has come to its end."""
+    if not begun(folder, settings, file) or read_run(folder).finished is None:
         return None
     results = load(folder)
     return None if results.get("stopped") else results
