@@ -223,6 +223,19 @@ async def test_over_http_each_with_its_key_and_one_identity() -> None:
         assert keys == [{"Bearer a"}, {"Bearer b"}]
 
 
+@pytest.mark.parametrize("ending", ["content_filter", "length"])
+async def test_a_reply_that_a_server_cuts_every_time_leaves_nobody_out(ending: str) -> None:
+    """Filters are deterministic: one such query took down servers that were all well."""
+    async with FakeServer() as one, FakeServer() as other:
+        one.finish = other.finish = ending
+        model = balanced([one.url, other.url], "fake")
+        asked = [Request((Message("user", f"{i}"),)) for i in range(4)]
+        found = await asyncio.gather(*(model.reply(request) for request in asked))
+        assert [reply.text for reply in found] == [f"{i}!" for i in range(4)]
+        assert (len(one.seen) + len(other.seen), model.left_out) == (4 * 3, ())
+        await model.close()
+
+
 def test_no_server_is_refused() -> None:
     with pytest.raises(SettingsError, match="No server was given"):
         Balanced([])

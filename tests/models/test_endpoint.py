@@ -7,6 +7,7 @@ import json
 import logging
 import traceback
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from email.utils import formatdate
 from typing import Any
 
@@ -518,13 +519,28 @@ async def test_what_looks_broken_is_asked_again_and_then_believed(
     server.next(*[strange("cut")] * 3)
     assert (await model.reply(asked)).text == "cut"  # it means it
     server.next(*[strange(text) for text in "abcd"])
-    assert (await model.reply(asked)).text == "d"  # it will not get better
+    reply = await model.reply(asked)
+    assert reply.text == "d"  # it will not get better
+    assert reply.usage == USAGE + USAGE + USAGE + USAGE  # all four were paid for
     assert len(server.seen) == 2 + 3 + 4
     server.seen.clear()
     trusting = Endpoint(server.url, "fake", trusted=True)
     server.next(strange("cut"))
     assert ((await trusting.reply(asked)).text, len(server.seen)) == ("cut", 1)
     await trusting.close()
+
+
+async def test_who_tries_once_believes_what_comes_again(server: FakeServer) -> None:
+    model = Endpoint(server.url, "fake", patience=replace(HASTY, attempts=1))
+    server.finish = "content_filter"
+    assert (await model.reply(ask())).choices == (Choice("hello!", "filter"),)
+    assert len(server.seen) == 3
+    server.seen.clear()
+    server.next(says('{"choices": []}'))
+    with pytest.raises(ModelUnavailable, match="at the first attempt"):
+        await model.reply(ask())
+    assert len(server.seen) == 1
+    await model.close()
 
 
 async def test_an_error_sent_as_an_answer_is_an_error(server: FakeServer, model: Endpoint) -> None:

@@ -1,19 +1,23 @@
 """Answers that can be read and yet look broken: asked for again before they are believed.
 
     doubts = Doubts()                       # one for each request
-    doubts.settle(reply, request)           # raises `Unreadable`, to have another attempt
-    doubts.settle(reply, request)           # the same for the third time: so be it
+    doubts.settled(reply, request)          # raises `Again`, to have another attempt
+    doubts.settled(reply, request)          # the same for the third time: so be it
 
 A reply that ended for its length before it had it, one that a filter cut, log-probabilities that
 are no numbers: some servers do that now and then under load, and a search would learn from it. Who
 means it says it again. What was said three times alike, or a fourth time, is taken. (Twice alike
-was not enough: at 30% faults one search in twenty ended with another prompt.)
+was not enough: at 30% faults one search in twenty ended with another prompt.) All of them were paid
+for, so the reply that is taken has the cost of those that were not.
 """
 
 from __future__ import annotations
 
-from trueup.models.wire import FLOOR, Unreadable
-from trueup.types import Choice, Reply, Request
+from dataclasses import replace
+
+from trueup.models.line import Again
+from trueup.models.wire import FLOOR
+from trueup.types import Reply, Request
 
 MOST, ALIKE = 3, 2
 """Answers to one request that may be doubted, and how many of them may be the same."""
@@ -23,15 +27,18 @@ class Doubts:
     """What was doubted of the answers to one request."""
 
     def __init__(self) -> None:
-        self._doubted: list[tuple[Choice, ...]] = []
+        self._doubted: list[Reply] = []
 
-    def settle(self, reply: Reply, request: Request) -> None:
-        """Raise `Unreadable` for a doubtful answer, unless it was given before."""
+    def settled(self, reply: Reply, request: Request) -> Reply:
+        """The reply with the cost of those doubted before it. Raises `Again` to doubt this one."""
         why = doubtful(reply, request)
-        if why is None or len(self._doubted) >= MOST or self._doubted.count(reply.choices) >= ALIKE:
-            return
-        self._doubted.append(reply.choices)
-        raise Unreadable(why)
+        alike = sum(one.choices == reply.choices for one in self._doubted)
+        if why is not None and len(self._doubted) < MOST and alike < ALIKE:
+            self._doubted.append(reply)
+            raise Again(why, doubted=True)
+        usage = sum((one.usage for one in self._doubted), reply.usage)
+        seconds = sum((one.seconds for one in self._doubted), reply.seconds)
+        return replace(reply, usage=usage, seconds=seconds)
 
 
 def doubtful(reply: Reply, request: Request) -> str | None:

@@ -246,7 +246,7 @@ class Endpoint:
 
     async def _ask(self, request: Request) -> Reply:
         """Send, learning what the server lacks until it answers."""
-        doubts = None if self._trusted else Doubts()
+        doubts = Doubts()
         while True:
             self._see_possible(request)
             if request.schema is not None and not self._can.do("schema"):
@@ -257,9 +257,9 @@ class Endpoint:
                 if answer.status != 200:
                     return self._meaning(answer, written)
                 reply = self._read(answer, request, written)
-                if doubts is not None and isinstance(reply, Reply):
-                    doubts.settle(reply, request)
-                return reply
+                if self._trusted or not isinstance(reply, Reply):
+                    return reply
+                return doubts.settled(reply, request)
 
             sent = {**written.body, **ALSO.get()}
             found = await self._line.send(

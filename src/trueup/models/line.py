@@ -52,13 +52,23 @@ class Answer:
 class Again(Exception):
     """This attempt failed in a way that another may not."""
 
-    def __init__(self, why: str, wait: float | None = None, *, for_all: bool = False) -> None:
+    def __init__(
+        self,
+        why: str,
+        wait: float | None = None,
+        *,
+        for_all: bool = False,
+        doubted: bool = False,
+    ) -> None:
         super().__init__(why)
         self.why = why
         self.wait = wait
         """Seconds that the server asked for."""
         self.for_all = for_all
         """Whether other requests should wait as well."""
+        self.doubted = doubted
+        """Whether there was an answer, to be believed when it comes again: patience never ends
+        with it."""
 
 
 class Line:
@@ -113,7 +123,7 @@ class Line:
                 if failed.for_all or failed.wait is not None:
                     self._pace.told_to_wait(wait)
                 late = now + wait - first_failure > patience.seconds
-                if failures >= patience.attempts or late:
+                if not failed.doubted and (failures >= patience.attempts or late):
                     raise self._unavailable(path, failed, failures) from failed
             await asyncio.sleep(wait)
 
