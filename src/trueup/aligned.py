@@ -22,6 +22,7 @@ from typing import Any
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from trueup.data import storable
 from trueup.errors import DataError, SettingsError
 from trueup.models.model import Model
 from trueup.models.named import open_model
@@ -80,7 +81,7 @@ class Aligned:
     def toml(self) -> str:
         """The file's text: the same for the same content."""
         # A model may emit half a surrogate pair, which no UTF-8 file can hold.
-        document = _storable(self._document())
+        document = storable(self._document())
         text = tomli_w.dumps(document, multiline_strings=True)
         if tomllib.loads(text) != document:
             # Lines that end in carriage returns do not survive being written as lines.
@@ -226,11 +227,3 @@ def told(error: ValidationError) -> str:
         return f"{where} is missing: add it."
     what = first["msg"].removeprefix("Value error, ")
     return f"{where}: {what}." if where else f"{what}."
-
-
-def _storable(value: Any) -> Any:
-    if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode("utf-8")
-    if isinstance(value, Mapping):
-        return {key: _storable(one) for key, one in value.items()}
-    return [_storable(one) for one in value] if isinstance(value, list) else value

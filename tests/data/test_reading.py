@@ -21,6 +21,7 @@ from trueup.data import (
     read_queries,
     write_jsonl,
 )
+from trueup.data.parquet import write_parquet
 from trueup.errors import DataError
 from trueup.types import Demonstration, Message, Query
 
@@ -278,6 +279,41 @@ def test_writing_is_all_or_nothing(tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["out.jsonl"]
     with pytest.raises(DataError, match="cannot be written"):
         write_jsonl(tmp_path / "none" / "out.jsonl", [])
+
+
+def test_what_differs_from_record_to_record_is_null_in_parquet(tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    rows = [{"a": 1, "marks": {}}, {"a": 1.5, "marks": {"b": "\ud83d"}, "late": [None]}]
+    write_jsonl(tmp_path / "r.jsonl", rows)
+    path = write_parquet(tmp_path / "r.parquet", tmp_path / "r.jsonl")
+    assert parquet.read_table(path).to_pylist() == [
+        {"a": 1.0, "marks": None, "late": None},
+        {"a": 1.5, "marks": {"b": "?"}, "late": [None]},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([{"a": 1}, {"a": "x"}], "the same kind of value under a name, or leave Parquet out"),
+        ([{"a": [1]}, {"a": {"b": 1}}], "the same kind of value"),
+        ([{"a": 2**80}], "the same kind of value"),
+        ([{}], "holds no records"),
+        ([], "holds no records"),
+    ],
+)
+def test_records_that_make_no_table_are_said(
+    tmp_path: Path, rows: list[dict[str, object]], message: str
+) -> None:
+    pytest.importorskip("pyarrow")
+    write_jsonl(tmp_path / "r.jsonl", rows)
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(DataError, match=message):
+        write_parquet(tmp_path / "r.parquet", tmp_path / "r.jsonl")
+    assert sorted(tmp_path.iterdir()) == before
+    with pytest.raises(DataError, match="cannot be written"):
+        write_jsonl(tmp_path / "good.jsonl", [{"a": 1}])
+        write_parquet(tmp_path / "none" / "r.parquet", tmp_path / "good.jsonl")
 
 
 def test_demonstrations_are_read_by_either_name(tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from trueup import DataError, SettingsError
-from trueup.export.finished import Finished, finished, needed, storable
+from trueup.data import storable
+from trueup.export.finished import Finished, finished, needed
 from trueup.export.parquet import to_parquet
 
 parquet = pytest.importorskip("pyarrow.parquet", reason="reads Parquet with pyarrow")

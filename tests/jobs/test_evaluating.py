@@ -199,6 +199,17 @@ async def test_judged_replies_as_parquet(tmp_path: Path) -> None:
     ]
 
 
+async def test_a_reply_that_parquet_cannot_hold_ends_no_evaluation(tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    asked = job(tmp_path, model="policy", against=None, parquet=True, n=12)
+    cut_off = Scripted(lambda request: "cut off in an emoji \ud83d", "policy")
+    await evaluate(asked, models={"policy": cut_off})
+    rows = parquet.read_table(tmp_path / "run" / "xstest.parquet").to_pylist()
+    replies = [reply for row in rows for reply in row["answers"]["model"]["replies"]]
+    assert replies == ["cut off in an emoji ?"] * 12
+    assert "an emoji \\ud83d" in (tmp_path / "run" / "xstest.jsonl").read_text()
+
+
 async def test_what_makes_no_sense_is_said_before_anything_is_asked(tmp_path: Path) -> None:
     models = policy()
     for changes, error, told in [

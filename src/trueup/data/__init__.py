@@ -15,6 +15,7 @@ from trueup.data.reading import (
     iterate_queries,
     read_demonstrations,
     read_queries,
+    storable,
     write_jsonl,
 )
 from trueup.data.splits import Splits, split
@@ -31,6 +32,7 @@ __all__ = [
     "read_demonstrations",
     "read_queries",
     "split",
+    "storable",
     "without_duplicates",
     "write_jsonl",
 ]

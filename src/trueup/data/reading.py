@@ -118,6 +118,15 @@ def write_jsonl(path: str | os.PathLike[str], records: Iterable[Any]) -> int:
     return written
 
 
+def storable(value: Any) -> Any:
+    """The same with nothing in it that UTF-8 cannot hold: half a surrogate pair becomes "?"."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode("utf-8")
+    if isinstance(value, Mapping):
+        return {storable(key): storable(one) for key, one in value.items()}
+    return [storable(one) for one in value] if isinstance(value, list | tuple) else value
+
+
 def _all(items: Iterator[Item], source: object, what: str, limit: int | None = None) -> list[Item]:
     found = list(islice(items, limit))
     if not found:

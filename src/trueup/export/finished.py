@@ -20,6 +20,7 @@ from types import ModuleType
 from typing import Any
 
 from trueup.aligned import Aligned
+from trueup.data import storable
 from trueup.errors import DataError, SettingsError
 from trueup.jobs.outcome import load
 from trueup.prompt import METHODS
@@ -102,12 +103,3 @@ def writing(target: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             unready.unlink()
-
-
-def storable(value: Any) -> Any:
-    """The same with nothing in it that UTF-8 cannot hold."""
-    if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode("utf-8")
-    if isinstance(value, Mapping):
-        return {storable(key): storable(one) for key, one in value.items()}
-    return [storable(one) for one in value] if isinstance(value, list | tuple) else value

@@ -17,8 +17,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from trueup.data import storable
 from trueup.errors import DataError
-from trueup.export.finished import needed, storable, writing
+from trueup.export.finished import needed, writing
 from trueup.export.inspect_parts import WANTED, log_of, metrics_of, usage_of
 from trueup.store.results import load
 from trueup.store.runs import RunRecord, read_run
