@@ -9,7 +9,7 @@ import pytest
 
 from tests.jobs.test_alignment import a_job
 from tests.playing import naive
-from trueup import JudgeError, Request, Scripted, align
+from trueup import JudgeError, ModelUnavailable, Request, Scripted, align
 from trueup.jobs.plan import prepare
 from trueup.judges.calibration import Calibration
 from trueup.judges.criteria import POOL
@@ -109,6 +109,31 @@ async def test_a_gain_that_only_the_judge_sees_is_warned_of(tmp_path: Path) -> N
     assert outcome.results["standing"].startswith("Measured: it agreed with people on 0.70")
     if reward["difference"]["low"] > 0:
         assert outcome.results["warnings"]
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (None, "All of the judge's first 24 verdicts failed"),
+        (ModelUnavailable("Nobody answers at its address."), "Nobody answers at its address."),
+    ],
+)
+async def test_a_run_outlives_a_second_judge_that_cannot_judge(
+    tmp_path: Path, error: ModelUnavailable | None, told: str
+) -> None:
+    def broken(request: Request) -> str:
+        if error is not None:
+            raise error
+        return "no probabilities, no JSON"
+
+    models = {"policy": Scripted(naive), "report_judge": Scripted(broken)}
+    job = a_job(tmp_path, report_judge="likelihood", report_judge_model="other")
+    outcome = await align(job, models=models)
+    warning = outcome.results["warnings"][0]
+    assert warning.startswith("The replies could not be judged by other (likelihood): ")
+    assert told in warning and outcome.results["second_judge"] is None
+    assert "could not be judged by other" in (outcome.folder / "report.md").read_text()
+    assert outcome.results["summary"].startswith("balanced safety 0.50 → ")
 
 
 def test_what_comes_with_trueup_speaks_of_the_words_it_asks_now() -> None:

@@ -36,7 +36,10 @@ FEWEST = 12
 async def rejudged(
     evaluation: Evaluation, judge: Judge, *, concurrency: int = CONCURRENCY
 ) -> Evaluation:
-    """The same replies under another judge. One that is out of budget judges no more."""
+    """The same replies under another judge. One that is out of budget judges no more.
+
+    Raises `JudgeError` and `ModelUnavailable` where it cannot judge at all.
+    """
     room = asyncio.Semaphore(concurrency)
 
     async def one(result: Judged) -> Judged:
@@ -49,7 +52,13 @@ async def rejudged(
                 verdict = Verdict(failed=f"the budget was spent: {spent}")
         return replace(result, verdict=verdict)
 
-    results = await asyncio.gather(*(one(result) for result in evaluation.results))
+    tasks = [asyncio.create_task(one(result)) for result in evaluation.results]
+    try:
+        results = await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
     return replace(evaluation, results=tuple(results))
 
 

@@ -25,6 +25,7 @@ from typing import Any
 
 from trueup import aligned as aligned_file
 from trueup.aligned import Aligned
+from trueup.errors import JudgeError, ModelError
 from trueup.evaluation.comparison import Comparison, compare, comparison_table
 from trueup.evaluation.evaluate import Progress
 from trueup.evaluation.guard import at_equal_length, rejudged, warnings
@@ -228,12 +229,16 @@ class _Running:
     ) -> dict[str, Any]:
         """The gain from outside: under another judge, at equal length, and what speaks against."""
         plan = self._plan
-        second, other = plan.report_judge(models.get("report_judge")), None
+        second, other, said = plan.report_judge(models.get("report_judge")), None, []
         if second is not None:
             judge = tallied(second, Tally())
             before, after = comparison.before, comparison.after
-            other = Comparison(await rejudged(before, judge), await rejudged(after, judge))
-        said = warnings(comparison, other, plan.report_judge_shown, by_code=second is None)
+            try:
+                other = Comparison(await rejudged(before, judge), await rejudged(after, judge))
+            except (JudgeError, ModelError) as error:
+                # What the search found and the held-out queries showed stands without it.
+                said = [f"The replies could not be judged by {plan.report_judge_shown}: {error}"]
+        said += warnings(comparison, other, plan.report_judge_shown, by_code=second is None)
         for warning in said:
             self._tell(Noticed(warning))
         level = at_equal_length(comparison)
