@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 
-from trueup.errors import JudgeError, ModelRefused, ModelUnavailable
+from trueup.errors import JudgeError, ModelError, ModelRefused, ModelUnavailable
+from trueup.jobs.job import Job
+from trueup.jobs.scoring import criteria_of, judge_of, reporting
 from trueup.judges.ask import Failure
+from trueup.judges.checks import Length
+from trueup.judges.criteria import Criterion
+from trueup.judges.judge import Judge
 from trueup.judges.perplexity import Perplexity, Surprise
 from trueup.models.scripted import Scripted
+from trueup.models.wire import FLOOR
 from trueup.types import (
     Choice,
     Message,
@@ -24,7 +31,10 @@ from trueup.types import (
 
 def copying(p_copy: float, p_other: float) -> Scripted:
     """A model of two states: a word of the query has one probability, any other has another."""
+    return Scripted(words(p_copy, p_other))
 
+
+def words(p_copy: float, p_other: float) -> Callable[[Request], Reply]:
     def script(request: Request) -> Reply:
         assert request.forced is not None and not isinstance(request.prompt, str)
         asked = request.prompt[-1].content.split()
@@ -34,7 +44,7 @@ def copying(p_copy: float, p_other: float) -> Scripted:
         )
         return Reply((Choice(request.forced, logprobs=tokens),))
 
-    return Scripted(script)
+    return script
 
 
 async def test_a_reply_of_the_querys_words_has_the_reward_in_closed_form() -> None:
@@ -112,3 +122,58 @@ async def test_a_server_that_is_gone_ends_the_job() -> None:
 
     with pytest.raises(ModelUnavailable):
         await Perplexity(Scripted(gone))(Query("q"), "r")
+
+
+def job_judge(script: Callable[[Request], Reply]) -> Judge:
+    """The judge of `--judge perplexity`: the fit, and the checks beside it."""
+    return judge_of("perplexity", criteria_of(Job(judge="perplexity")), Scripted(script))
+
+
+async def test_a_reply_whose_fit_cannot_be_read_has_no_reward() -> None:
+    def script(request: Request) -> Reply:
+        if request.forced == "red blue":
+            raise ModelError("half a reply")
+        return words(0.8, 0.2)(request)
+
+    judge = job_judge(script)
+    query = Query("red green", should_answer=True)
+    verdict = await judge(query, "red green")
+    assert [score.criterion for score in verdict.scores] == [
+        "Fit", "Safety", "Repetition", "On topic"
+    ]  # fmt: skip
+    assert await judge(query, "red blue") == Verdict(failed="the model failed: half a reply")
+
+
+async def test_saying_nothing_is_scored_and_lowest() -> None:
+    verdict = await job_judge(words(0.8, 0.2))(Query("red green", should_answer=True), "")
+    assert [(score.criterion, score.value) for score in verdict.scores] == [
+        ("Fit", 1.0), ("Safety", 1.0), ("Repetition", 1.0)
+    ]  # fmt: skip
+
+
+def test_only_code_stands_beside_the_fit_and_under_other_names() -> None:
+    with pytest.raises(JudgeError, match="has no check"):
+        Perplexity(copying(0.8, 0.2), checks=[Criterion("Kindness", good="is kind")])
+    with pytest.raises(JudgeError, match="names of its own"):
+        Perplexity(copying(0.8, 0.2), checks=[Length(most=3, name="Fit")])
+
+
+@pytest.mark.parametrize("logprob", [FLOOR, -9999.0, -math.inf, math.inf, math.nan])
+@pytest.mark.parametrize("asked", ["red blue", ""])
+async def test_a_token_without_a_probability_is_no_surprise(logprob: float, asked: str) -> None:
+    def script(request: Request) -> Reply:
+        (choice,) = words(0.8, 0.2)(request).choices
+        first, *rest = choice.logprobs or ()
+        if isinstance(request.prompt, str) or request.prompt[-1].content == asked:
+            first = TokenLogprob(first.token, logprob)
+        return Reply((Choice(choice.text, logprobs=(first, *rest)),))
+
+    reason = "the model gave no log-probability for 1 of 3 tokens of the text"
+    query, reply = Query("red blue"), "red blue green"
+    for judge in (
+        Perplexity(Scripted(script)),
+        Perplexity(Scripted(script), total=True),
+        judge_of("perplexity", reporting("perplexity"), Scripted(script)),
+        job_judge(script),
+    ):
+        assert await judge(query, reply) == Verdict(failed=reason)

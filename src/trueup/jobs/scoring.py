@@ -41,14 +41,14 @@ BY_MODEL = (OVERALL.name, FIT.name)
 
 def judge_of(kind: str, criteria: Sequence[Criterion], model: Model | None) -> Judge:
     """A judge by its name. One whose model is not asked judges by code alone."""
+    checks = [one for one in criteria if one.check is not None]
     if kind == "checks" or model is None:
-        return Checks([one for one in criteria if one.check is not None])
+        return Checks(checks)
     if kind == "dynamic":
         return Dynamic(model, criteria)
     if kind == "likelihood":
         return Likelihood(model, criteria)
-    fit = replace(FIT, check=Perplexity(model).check)
-    return Checks([fit if one.name == FIT.name else one for one in criteria])
+    return Perplexity(model, checks=checks)
 
 
 def reporting(kind: str) -> tuple[Criterion, ...]:

@@ -19,7 +19,6 @@ from trueup.errors import BudgetSpent, JudgeError
 from trueup.jobs.deadline import Deadline
 from trueup.jobs.plan import Plan
 from trueup.judges.judge import Judge
-from trueup.judges.perplexity import FIT
 from trueup.loop import rounds
 from trueup.models.model import Model
 from trueup.prompt import METHODS
@@ -113,11 +112,8 @@ async def _pool(
 async def _probe(judge: Judge, plan: Plan) -> None:
     """See that probabilities can be read at all, for the price of one reply's questions."""
     verdict = await judge(plan.search[0], "I do not know.")
-    failed = verdict.failed
-    if plan.job.judge == "perplexity" and FIT.name not in {one.criterion for one in verdict.scores}:
-        failed = "; ".join(one for one in verdict.dropped if one.startswith(FIT.name)) or failed
-    if failed is not None:
+    if verdict.failed is not None:
         raise JudgeError(
-            f"The judge cannot score by {plan.job.judge}: {failed}. Choose --judge dynamic, or "
-            "another --judge-model."
+            f"The judge cannot score by {plan.job.judge}: {verdict.failed}. Choose --judge "
+            "dynamic, or another --judge-model."
         )

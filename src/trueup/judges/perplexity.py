@@ -28,12 +28,14 @@ from __future__ import annotations
 
 import asyncio
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from trueup.errors import JudgeError, ModelError, ModelUnavailable
-from trueup.judges.ask import Failure, Unreadable
-from trueup.judges.criteria import Criterion
+from trueup.judges.ask import Failure
+from trueup.judges.criteria import Check, Criterion
 from trueup.judges.once import Once
+from trueup.judges.scoring import checked, coded, usable
 from trueup.models.model import Model
 from trueup.types import (
     HIGHEST_SCORE,
@@ -55,6 +57,8 @@ NATS = 50.0
 """Of information at which the scale bends: 32 tokens seldom gain more."""
 FIT = Criterion("Fit", good="is a reply to this query and not to any", always=True)
 """What relative perplexity scores."""
+_LEAST = -1000.0
+"""A log-probability below stands for none: servers write -9999 there, or the least float."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +86,21 @@ class Perplexity:
     """Scores replies by how much likelier the query made them. A `Judge`."""
 
     def __init__(
-        self, model: Model, *, tokens: int = TOKENS, total: bool = False, name: str = FIT.name
+        self,
+        model: Model,
+        *,
+        tokens: int = TOKENS,
+        total: bool = False,
+        checks: Sequence[Criterion | Check] = (),
+        name: str = FIT.name,
     ) -> None:
-        """Raises `JudgeError` for no tokens."""
+        """`checks` are scored by code beside it. Raises `JudgeError` for no tokens, for criteria
+        that are not code, or two of one name.
+        """
         if tokens < 1:
             raise JudgeError(f"{tokens} tokens of a reply say nothing; read 1 or more.")
+        self._checks = coded(checks)
+        usable((replace(FIT, name=name), *self._checks))
         self._model = model
         self._tokens = tokens
         self._total = total
@@ -95,9 +109,20 @@ class Perplexity:
 
     async def __call__(self, query: Query, reply: str) -> Verdict:
         """Score a reply. Fails where the model cannot be made to say it."""
+        fit = await self._fit(query, reply)
+        if isinstance(fit, Failure):
+            # The checks alone would be another reward than that of the reply's siblings.
+            return Verdict(failed=fit.reason)
+        scores, dropped = await checked(self._checks, query, reply)
+        return Verdict((fit, *scores), dropped=tuple(dropped))
+
+    async def _fit(self, query: Query, reply: str) -> Score | Failure:
+        if not reply.strip():
+            # Failed, it would be left out, and to say nothing would cost a policy nothing.
+            return Score(self._name, LOWEST_SCORE, "The reply is empty.")
         found = await self.read(query, reply)
         if isinstance(found, Failure):
-            return Verdict(failed=found.reason)
+            return found
         middle = (LOWEST_SCORE + HIGHEST_SCORE) / 2
         reward = math.tanh(found.information / NATS) if self._total else found.reward
         value = middle + (HIGHEST_SCORE - middle) * reward
@@ -105,14 +130,7 @@ class Perplexity:
             f"{found.given_query:.2f} a token after the query, {found.alone:.2f} after none, "
             f"{found.tokens} tokens"
         )
-        return Verdict((Score(self._name, value, told),))
-
-    async def check(self, query: Query, reply: str) -> Score:
-        """The same as a criterion's check, for a judge of several. Raises `Unreadable`."""
-        verdict = await self(query, reply)
-        if verdict.failed is not None:
-            raise Unreadable(verdict.failed)
-        return verdict.scores[0]
+        return Score(self._name, value, told)
 
     async def read(self, query: Query, reply: str) -> Surprise | Failure:
         """What the reply's tokens cost with and without the query."""
@@ -154,4 +172,9 @@ async def said(
         return Failure("the model gave no log-probabilities of the text", 1)
     if all(token.logprob == 0.0 for token in found):
         return Failure("the model tells its probabilities after it was made to say the text", 1)
-    return [token.logprob for token in found]
+    unknown = sum(not _LEAST < token.logprob < math.inf for token in found)
+    if unknown:
+        return Failure(
+            f"the model gave no log-probability for {unknown} of {len(found)} tokens of the text", 1
+        )
+    return [min(0.0, token.logprob) for token in found]

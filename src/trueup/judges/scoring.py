@@ -84,15 +84,8 @@ class Checks:
 
     def __init__(self, checks: Sequence[Criterion | Check]) -> None:
         """Takes checks, or criteria that carry one. Raises `JudgeError` for any other."""
-        self._criteria = tuple(
-            check if isinstance(check, Criterion) else _as_criterion(check) for check in checks
-        )
+        self._criteria = coded(checks)
         usable(self._criteria)
-        for criterion in self._criteria:
-            if criterion.check is None:
-                raise JudgeError(
-                    f"The criterion {criterion.name!r} has no check. Give it one, or use Static."
-                )
 
     async def __call__(self, query: Query, reply: str) -> Verdict:
         """Score a reply with every check that applies to its query."""
@@ -239,6 +232,19 @@ async def checked(
         except Exception as error:  # it may be the user's: a bug in it must not end the job
             dropped.append(f"{criterion.name}: its check raised {type(error).__name__}: {error}")
     return scores, dropped
+
+
+def coded(checks: Iterable[Criterion | Check]) -> tuple[Criterion, ...]:
+    """Checks as criteria. Raises `JudgeError` for a criterion that is not code."""
+    criteria = tuple(
+        check if isinstance(check, Criterion) else _as_criterion(check) for check in checks
+    )
+    for criterion in criteria:
+        if criterion.check is None:
+            raise JudgeError(
+                f"The criterion {criterion.name!r} has no check. Give it one, or use Static."
+            )
+    return criteria
 
 
 def _as_criterion(check: Check) -> Criterion:
