@@ -604,13 +604,21 @@ async def test_an_empty_account_is_not_waited_for(server: FakeServer, model: End
         await model.reply(ask())
 
 
-async def test_a_wait_longer_than_patience_is_not_begun(
-    server: FakeServer, model: Endpoint
+@pytest.mark.parametrize("code", [429, 503])
+async def test_a_wait_longer_than_patience_is_not_begun_by_anybody(
+    server: FakeServer, code: int
 ) -> None:
-    server.next(status(429, "slow down", {"Retry-After": "3600"}))
-    with pytest.raises(ModelUnavailable, match="asks for a wait of 3600 seconds"):
-        await model.reply(ask())
-    assert len(server.seen) == 1
+    model = Endpoint(server.url, "fake", patience=HASTY, concurrency=1)
+    server.next(*[status(code, "slow down", {"Retry-After": "3600"})] * 2)
+    async with asyncio.timeout(5):
+        found = await asyncio.gather(
+            *(model.reply(ask()) for _ in range(3)), return_exceptions=True
+        )
+        await model.check()
+    await model.close()
+    assert [type(one) for one in found] == [ModelUnavailable, ModelUnavailable, Reply]
+    assert "asks for a wait of 3600 seconds" in str(found[0])
+    assert [one.path for one in server.seen] == [CHAT, CHAT, CHAT, "/v1/models"]
 
 
 async def test_one_429_slows_everybody(server: FakeServer) -> None:

@@ -120,7 +120,8 @@ class Line:
                 first_failure = first_failure or now
                 dice = dice or random.Random(chance())
                 wait = max(patience.wait(failures, dice), failed.wait or 0.0)
-                if failed.for_all or failed.wait is not None:
+                # A wait beyond patience would only keep the others from being told of it.
+                if (failed.for_all or failed.wait is not None) and wait <= patience.seconds:
                     self._pace.told_to_wait(wait)
                 late = now + wait - first_failure > patience.seconds
                 if not failed.doubted and (failures >= patience.attempts or late):
