@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from trueup.errors import JudgeError
+from trueup.errors import BudgetSpent, JudgeError, ModelUnavailable
 from trueup.judges.checks import Format, Function, Language, Length, Pattern
 from trueup.judges.scoring import Checks
 from trueup.types import Query, Score, Verdict
@@ -126,6 +126,15 @@ async def test_a_function_that_raises_fails_the_verdict_with_its_reason() -> Non
     verdict = await Checks([Function("Mine", broken)])(QUERY, "x")
     assert verdict.scores == ()
     assert "KeyError: 'price'" in (verdict.failed or "")
+
+
+@pytest.mark.parametrize("error", [BudgetSpent("spent"), ModelUnavailable("nobody there")])
+async def test_a_function_that_asks_a_model_lets_through_what_ends_a_job(error: Exception) -> None:
+    async def asks(query: Query, reply: str) -> bool:
+        raise error
+
+    with pytest.raises(type(error)):
+        await Checks([Length(most=10), Function("Mine", asks)])(QUERY, "x")
 
 
 async def test_checks_work_as_a_judge() -> None:

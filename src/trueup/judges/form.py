@@ -24,7 +24,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from trueup.errors import JudgeError
+from trueup.errors import BudgetSpent, JudgeError, ModelUnavailable
 from trueup.judges.language import LANGUAGES, language
 from trueup.judges.refusal import refused
 from trueup.judges.repetition import words
@@ -212,7 +212,8 @@ class Function:
 
     It may give a bool, a share of 0 to 1, a `Score`, or None where it has nothing to say. Raises
     `JudgeError` for anything else and for whatever the function raises; `Checks` and the judges
-    record that as the reason why there is no score.
+    record that as the reason why there is no score. What ends a job (`BudgetSpent`,
+    `ModelUnavailable`) is let through.
     """
 
     name: str
@@ -227,6 +228,8 @@ class Function:
             said = self.function(query, reply)
             if inspect.isawaitable(said):
                 said = await said
+        except (BudgetSpent, ModelUnavailable):
+            raise
         except Exception as error:
             raise JudgeError(
                 f"The function of {self.name!r} raised {type(error).__name__}: {error}. "
