@@ -3,8 +3,9 @@
     once: Once[str, Selection] = Once()
     selection = await once(query.text, lambda: choose(query))
 
-Results stay in memory as long as the `Once`. What raised is forgotten, so the next one to ask tries
-again: a spent budget or an unreachable server must not become an answer.
+Results stay in memory as long as the `Once`. What raised is forgotten, and so is a `Failure`; the
+next one to ask tries again: a spent budget, an unreachable server or one answer that broke off must
+not become the answer to all that follow.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Hashable
 from typing import Any, Generic, TypeVar
+
+from trueup.judges.ask import Failure
 
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
@@ -26,8 +29,12 @@ class Once(Generic[K, T]):
     async def __call__(self, key: K, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """The result for a key; `make` is called only where none is known or under way."""
         task = self._tasks.get(key)
-        if task is None or (task.done() and (task.cancelled() or task.exception() is not None)):
+        if task is None or (task.done() and _came_to_nothing(task)):
             task = asyncio.create_task(make())
             self._tasks[key] = task
         # Shielded: the others go on waiting when one of them gives up.
         return await asyncio.shield(task)
+
+
+def _came_to_nothing(task: asyncio.Task[Any]) -> bool:
+    return task.cancelled() or task.exception() is not None or isinstance(task.result(), Failure)
