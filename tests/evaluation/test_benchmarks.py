@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from trueup.errors import DataError, JudgeError, ModelRefused, SettingsError
 from trueup.evaluation.asking import LENGTH_RATIO, Answer, Opinion
 from trueup.evaluation.benchmarks import BENCHMARKS, named
-from trueup.evaluation.items import Item, sampled
-from trueup.evaluation.marks import last_number, multiple_choice, overlap
+from trueup.evaluation.items import Item, sampled, last_number
+from trueup.evaluation.marks import multiple_choice, overlap
 from trueup.evaluation.sentiment import sentiment
 from trueup.evaluation.streaming import Done, answered
 from trueup.models.scripted import Scripted
@@ -344,9 +344,10 @@ def test_names_and_places_that_make_no_sense_are_told(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="holds no queries of this benchmark"):
         list(sampled(BENCHMARKS["queries"].read, str(empty), 5, 0))
     bad = tmp_path / "test.jsonl"
-    bad.write_text('{"question": "1 + 1?", "answer": "two"}\n')
-    with pytest.raises(DataError, match="line 1 has no '#### NUMBER'"):
-        list(BENCHMARKS["gsm8k"].read(str(bad)))
+    for answer in ("two", "hm ####", "#### two"):
+        bad.write_text(json.dumps({"question": "1 + 1?", "answer": answer}) + "\n")
+        with pytest.raises(DataError, match="line 1 has no '#### NUMBER'"):
+            list(BENCHMARKS["gsm8k"].read(str(bad)))
     bad.write_text('{"question": "Why?", "correct_answers": ["so"]}\n')
     with pytest.raises(DataError, match="no correct_answers and incorrect_answers"):
         list(BENCHMARKS["truthfulqa"].read(str(bad)))

@@ -10,6 +10,7 @@ and `sampled` finds a random part of it in a few passes, with no more than a blo
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -26,6 +27,7 @@ BLOCK = 2048
 """Items held at a time; a file is gone through once for each block that is taken of it."""
 OPENING = 24
 """Words of a review that are shown, for the model to go on from."""
+_NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,10 +156,16 @@ def _listed(given: Any) -> list[str]:
 
 
 def _to_be_worked_out(row: Row, query: Query) -> Item:
-    if query.reference is None:
+    if query.reference is None or last_number(query.reference) is None:
         raise DataError(f"{row.where} has no '#### NUMBER' in its answer. Give GSM8K's own file.")
     text = f"{query.text}\n\nWork it out step by step, and end with the answer as a number."
     return Item(replace(query, text=text), right=(query.reference,))
+
+
+def last_number(text: str) -> float | None:
+    """The last number in a text, thousands' commas read over; None without one."""
+    found = _NUMBER.findall(text)
+    return float(found[-1].replace(",", "")) if found else None
 
 
 def _to_be_continued(row: Row, query: Query) -> Item:

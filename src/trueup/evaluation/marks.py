@@ -14,14 +14,13 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 
-from trueup.evaluation.items import Item
+from trueup.evaluation.items import Item, last_number
 from trueup.evaluation.sentiment import sentiment
 from trueup.judges.checks import outcome, refused
 
 Marks = Mapping[str, float | None]
 Mark = Callable[[Item, str], Marks]
 
-_NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
 _WORD = re.compile(r"\w+")
 
 
@@ -53,12 +52,6 @@ def exact_answer(item: Item, reply: str) -> Marks:
     wanted = last_number(item.right[0])
     assert wanted is not None, "the reader refuses rows without a number"
     return {"correct": float(said is not None and math.isclose(said, wanted, rel_tol=1e-9))}
-
-
-def last_number(text: str) -> float | None:
-    """The last number in a text, thousands' commas read over; None without one."""
-    found = _NUMBER.findall(text)
-    return float(found[-1].replace(",", "")) if found else None
 
 
 def nearer_the_truth(item: Item, reply: str) -> Marks:
