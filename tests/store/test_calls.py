@@ -344,6 +344,23 @@ async def test_a_reply_whose_bits_flipped_is_not_believed(tmp_path: Path) -> Non
             calls.vectors(["a"])
 
 
+async def test_a_reply_that_is_no_text_any_more_is_damaged_not_the_folder(tmp_path: Path) -> None:
+    path = tmp_path / "calls.sqlite"
+    with Calls(path) as calls:
+        await put(calls, 1)
+        await put(calls, 2)
+    path.write_bytes(path.read_bytes().replace(b"answer 1", b"\xe1nswer 1"))
+    with Calls(path) as calls:
+        with pytest.raises(StoreError, match=r"is damaged .*trueup salvage") as caught:
+            calls.get(address(1))
+        assert "and so on" not in str(caught.value)
+        with pytest.raises(StoreError, match=r"is damaged .*trueup salvage"):
+            await put(calls, 1)
+    assert Calls.salvage(path) == 1
+    with Calls(path) as calls:
+        assert (calls.get(address(1)), calls.get(address(2))) == (None, reply(2))
+
+
 async def test_absurd_usage_does_not_break_the_sums(tmp_path: Path) -> None:
     with Calls(tmp_path / "calls.sqlite") as calls:
         boast = Reply((Choice("!"),), Usage(2**70, 2**63, 2**62), 0.0)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections import namedtuple
@@ -182,6 +183,19 @@ def test_too_little_room_is_said_before_the_start(
 
 
 # ---------------------------------------------------------------------- looking at runs
+
+
+@pytest.mark.parametrize("spoilt", ["number}", b"\xff"])
+def test_a_round_that_is_not_what_was_written_is_damage(
+    tmp_path: Path, spoilt: str | bytes
+) -> None:
+    with RunFolder(tmp_path) as run:
+        run.append_round({"number": 0})
+    with sqlite3.connect(run.calls) as connection:
+        connection.execute("UPDATE rounds SET json = CAST(? AS TEXT)", (spoilt,))
+    connection.close()
+    with pytest.raises(StoreError, match=r"calls.sqlite is damaged .*trueup salvage"):
+        read_rounds(tmp_path)
 
 
 def test_runs_are_listed_oldest_first_also_where_nothing_may_be_written(

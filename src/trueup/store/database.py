@@ -47,6 +47,9 @@ def damaged(path: Path, detail: str) -> StoreError:
 def _explanation(path: Path, error: sqlite3.Error) -> str:
     if isinstance(error, sqlite3.ProgrammingError) and "closed" in str(error):
         return f"{path} is closed. Open it again to use it."
+    if str(error).startswith("Could not decode to UTF-8"):
+        # Python's own, with no code of SQLite's, and with all of the text in it.
+        return str(damaged(path, "a stored text is not UTF-8"))
     # The low byte is the kind of error; the bytes above it are details of that kind.
     kind = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
     if kind in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):

@@ -33,7 +33,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from trueup.errors import StoreError
-from trueup.store.database import explained, open_to_read, open_to_write
+from trueup.store.database import damaged, explained, open_to_read, open_to_write
 from trueup.store.encoding import to_json
 from trueup.store.lock import FolderLock, is_held
 
@@ -293,7 +293,10 @@ def read_rounds(path: Path | str) -> tuple[Mapping[str, Any], ...]:
             rows = connection.execute("SELECT json FROM rounds ORDER BY number").fetchall()
     finally:
         connection.close()
-    return tuple(json.loads(text) for (text,) in rows)
+    try:
+        return tuple(json.loads(text) for (text,) in rows)
+    except ValueError as error:
+        raise damaged(calls, "a recorded round is not what was written") from error
 
 
 def _record(path: Path) -> dict[str, Any]:
