@@ -70,13 +70,24 @@ async def test_a_refused_question_is_not_asked_again() -> None:
     )
 
 
-async def test_a_failing_model_is_asked_again() -> None:
-    def script(request: Request) -> str:
-        if request.sampling.seed == 0:
-            raise ModelError("half a reply")
-        return '{"n": 1}'
+async def test_a_failing_model_is_asked_the_same_again() -> None:
+    answers = [ModelError("no answer from 127.0.0.1:41873"), "no idea", ModelError("no"), "{}"]
 
-    assert await ask(Scripted(script), MESSAGES, SCHEMA, read) == 1
+    def script(request: Request) -> str:
+        answer = answers[len(model.requests) - 1]
+        if isinstance(answer, ModelError):
+            raise answer
+        return answer
+
+    model = Scripted(script)
+    failure = await ask(model, MESSAGES, SCHEMA, read, attempts=4)
+    assert failure == Failure("unreadable, asked 4 times: there was no n", 4)
+    first, second, third, fourth = model.requests
+    assert first == second and third == fourth
+    # As it would have been asked had the model never failed: a store finds it again.
+    unfailing = Scripted(["no idea", "{}"])
+    await ask(unfailing, MESSAGES, SCHEMA, read, attempts=2)
+    assert unfailing.requests == [first, third]
 
 
 @pytest.mark.parametrize(
@@ -132,6 +143,16 @@ def test_json_is_read_as_it_is(data: dict[str, Any]) -> None:
         ("4,5", 4.5),
         ("four", 4.0),
         ("Five out of five", 5.0),
+        ("a score of 5", 5.0),
+        ("a score of five", 5.0),
+        ("I give this one a score of 5", 5.0),
+        ("a score of 4", 4.0),
+        ("a score of 5 out of 5", 5.0),
+        ("a score of 4 of 5", 4.0),
+        ("5 of 5", 5.0),
+        ("4 stars of 5", 4.0),
+        ("three of five", 3.0),
+        ("4 (out of 5)", 4.0),
         ("4 (good)", 4.0),
         ("**3**", 3.0),
         ("Score: 2", 2.0),
@@ -145,7 +166,20 @@ def test_scores_as_models_write_them(written: object, score: float) -> None:
     "written",
     [
         *(7, 0, -1, 5.5, True, None, float("nan"), float("inf"), 10**400, [4], {"score": 4}),
-        *("7", "-3", "8/10", "4/50", "3-4", "between 3 and 4", "three or four", "good", ""),
+        *(
+            "7",
+            "-3",
+            "8/10",
+            "4/50",
+            "/5",
+            "out of 5",
+            "4 of 50",
+            "3-4",
+            "between 3 and 4",
+            "three or four",
+            "good",
+            "",
+        ),
     ],
 )
 def test_scores_off_the_scale_or_ambiguous_are_not_bent_to_fit(written: object) -> None:

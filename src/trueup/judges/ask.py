@@ -6,9 +6,9 @@
 
 `ask` requests JSON that obeys the schema, reads it and hands it to `read`, which turns it into a
 value or raises `Unreadable`. What cannot be read is asked again with another seed, some
-temperature and a note of what was wrong; after the last attempt there is a `Failure`: data, never
-an exception and never a score. What ends a job (a spent budget, an unreachable server) is let
-through.
+temperature and a note of what was wrong; where the model failed there is nothing to complain of and
+the same is asked again. After the last attempt there is a `Failure`: data, never an exception and
+never a score. What ends a job (a spent budget, an unreachable server) is let through.
 
 Models without schema support wrap their JSON in prose, fences or thoughts; all of that is
 read through. Two answers in one reply are not: choosing between them would be guessing.
@@ -46,7 +46,7 @@ most sixteen, nested three deep. The repair's time grows steeply with both and w
 found takes about a second."""
 
 SECOND_TEMPERATURE = 0.3
-"""Of every attempt after the first: enough to leave a rut, too little to change an opinion."""
+"""After an answer that cannot be read: enough to leave a rut, too little to change an opinion."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +79,8 @@ async def ask(
     `BudgetSpent` and `ModelUnavailable`; every other trouble becomes a `Failure`.
     """
     reason = "it was never asked"
+    request = Request(tuple(messages), sampling, schema)
     for attempt in range(attempts):
-        request = Request(
-            prompt=tuple(messages) if attempt == 0 else _complaining(messages, reason),
-            sampling=_attempt(sampling, attempt),
-            schema=schema,
-        )
         try:
             reply = await model.reply(request)
             return read(parsed(reply.text, whole=whole))
@@ -94,11 +90,15 @@ async def ask(
             # The same request will be refused again.
             return Failure(f"the model refused the question: {error}", attempt + 1)
         except ModelError as error:
+            # The same is asked again: an error may name a port or a time, and these must not
+            # get into a question by which replies are found again.
             reason = f"the model failed: {error}"
+            continue
         except ValidationError as error:
             reason = _told(error)
         except Unreadable as error:
             reason = str(error)
+        request = Request(_complaining(messages, reason), _warmer(request.sampling), schema)
     times = "once" if attempts == 1 else f"{attempts} times"
     return Failure(f"unreadable, asked {times}: {reason}", attempts)
 
@@ -167,10 +167,8 @@ def _depth(text: str) -> int:
     return deepest
 
 
-def _attempt(sampling: Sampling, attempt: int) -> Sampling:
-    if attempt == 0:
-        return sampling
-    return replace(sampling, seed=sampling.seed + attempt, temperature=SECOND_TEMPERATURE)
+def _warmer(sampling: Sampling) -> Sampling:
+    return replace(sampling, seed=sampling.seed + 1, temperature=SECOND_TEMPERATURE)
 
 
 def _complaining(messages: Sequence[Message], reason: str) -> tuple[Message, ...]:
@@ -192,8 +190,12 @@ def _told(error: ValidationError) -> str:
 _WORDS = {"one": 1.0, "two": 2.0, "three": 3.0, "four": 4.0, "five": 5.0}
 _NUMBER = re.compile(r"-?\d+(?:[.,]\d+)?")
 _OUT_OF_FIVE = re.compile(
-    r"(?:/|\bout\s+of\b|\bof\b)\s*(?:5(?:[.,]0+)?|five)(?![.,]?\d)", re.IGNORECASE
+    r"(?:/|\bout\s+of\b"
+    r"|(?P<number>(?:\d|\b(?:one|two|three|four|five))(?:\s+(?:stars?|points?))?)\s+of\b)"
+    r"\s*(?:5(?:[.,]0+)?|five)(?![.,]?\d)",
+    re.IGNORECASE,
 )
+"""The scale that a score is given on. "Of" needs a number before it: a score of 5 is no scale."""
 
 
 def read_score(value: object) -> float:
@@ -212,7 +214,7 @@ def _number(value: object) -> float:
         if -1e6 < value < 1e6:  # neither NaN nor too large to be a float
             return float(value)
     elif isinstance(value, str):
-        text = _OUT_OF_FIVE.sub("", value[:200])
+        text = _OUT_OF_FIVE.sub(r"\g<number>", value[:200])
         found = [float(number.replace(",", ".")) for number in _NUMBER.findall(text)]
         if not found:
             found = [_WORDS[word] for word in re.findall(r"[a-z]+", text.lower()) if word in _WORDS]
