@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from trueup.errors import DataError, JudgeError, ModelRefused, SettingsError
 from trueup.evaluation.asking import LENGTH_RATIO, Answer, Opinion
 from trueup.evaluation.benchmarks import BENCHMARKS, named
-from trueup.evaluation.items import Item, sampled, last_number
+from trueup.evaluation.items import Item, last_number, sampled
 from trueup.evaluation.marks import multiple_choice, overlap
 from trueup.evaluation.sentiment import sentiment
 from trueup.evaluation.streaming import Done, answered

@@ -15,6 +15,7 @@ import pytest
 
 from tests.playing import demonstrations, naive, queries
 from trueup.aligned import Aligned
+from trueup.commands.evaluate import show
 from trueup.errors import DataError, ModelRefused, SettingsError
 from trueup.jobs.evaluate_job import EvaluateJob, prepare
 from trueup.jobs.evaluating import evaluate
@@ -121,6 +122,39 @@ async def test_until_stops_when_it_is_decided_and_not_before(tmp_path: Path) -> 
     one = (await evaluate(alike, models=policy())).results["benchmarks"]["xstest"]
     assert one["decided"] is False and one["n"] == 100
     assert one["headline"]["difference"]["value"] == 0.0 and one["headline"]["needed"] is None
+
+
+async def test_what_is_shown_of_a_comparison_until_it_is_decided_may_be_looked_at_often(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = job(tmp_path, until=True, n=40)
+    found = (await evaluate(asked, models=policy())).results
+    one = found["benchmarks"]["xstest"]
+    often, once = (
+        f"{gap['value']:+.2f} [{gap['low']:+.2f}, {gap['high']:+.2f}]"
+        for gap in (one["sequential"], one["headline"]["difference"])
+    )
+    assert often != once
+    show(found)
+    said = capsys.readouterr().out
+    assert said.count(often) == 2 and once not in said and f"{often} decided" in said
+
+
+async def test_where_nothing_could_be_read_that_is_under_failed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine.jsonl").write_text('{"query": "Name a river."}\n' * 3)
+    models = {**policy(), "mute": Scripted(lambda request: "", "mute")}
+    for against in (None, "plain"):
+        asked = job(tmp_path, against=against, judge="written", judge_model="mute",
+                    benchmarks=(f"queries@{tmp_path / 'mine.jsonl'}",),
+                    out=str(tmp_path / f"run {against}"))  # fmt: skip
+        show((await evaluate(asked, models=models)).results, details=False)
+        lines = capsys.readouterr().out.splitlines()
+        (row,) = (line for line in lines if "nothing measured" in line)
+        head = next(line for line in lines if "tokens added" in line)
+        cells = {name: row[head.index(name) :].split()[0] for name in ("n  ", "failed", "seconds")}
+        assert cells == {"n  ": "0", "failed": "3", "seconds": "–"}
 
 
 async def test_a_spent_budget_keeps_what_was_measured_and_goes_on_later(tmp_path: Path) -> None:

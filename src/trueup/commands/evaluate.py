@@ -212,6 +212,8 @@ def show(results: Mapping[str, Any], *, details: bool = True) -> None:
     _table(console, rows, *columns, "n", "failed", "tokens added", "seconds")
     if pairs:
         _say(console, "needed: queries at which a difference like this is found 4 times in 5.")
+    if any(one.get("sequential") for one in results["benchmarks"].values()):
+        _say(console, "--until: a headline's difference stays true however often it is looked at.")
     if details:
         for name, one in results["benchmarks"].items():
             _details(console, name, one, pairs)
@@ -225,12 +227,21 @@ def show(results: Mapping[str, Any], *, details: bool = True) -> None:
 def _headline(name: str, one: Mapping[str, Any], pairs: bool) -> list[str]:
     row = one["headline"]
     if row is None:
-        return [name, "nothing measured", *["–"] * (7 if pairs else 2), str(one["n"]), "", ""]
+        # Of every query there was, the figure could not be had.
+        return [
+            name,
+            "nothing measured",
+            *["–"] * (5 if pairs else 1),
+            "0",
+            str(one["n"]),
+            "–",
+            "–",
+        ]
     cells = [name, _directed(row), _interval(row["before"])]
     if pairs:
         tally = "–" if row["wins"] is None else f"{row['wins']}/{row['ties']}/{row['losses']}"
         needed = "–" if row["needed"] is None else f"{row['needed']:,}"
-        gap = _interval(row["difference"], signed=True)
+        gap = _interval(_difference(row, one), signed=True)
         if one.get("decided"):
             gap += " decided"
         cells += [_interval(row["after"]), gap, tally, needed]
@@ -252,11 +263,19 @@ def _details(console: Console, name: str, one: Mapping[str, Any], pairs: bool) -
     for row in one["table"]:
         cells = [row["group"], _directed(row), _interval(row["before"])]
         if pairs:
-            gap = _interval(row["difference"], signed=True)
+            gap = _interval(_difference(row, one), signed=True)
             cells += [_interval(row["after"]), gap, row["clear"] or ""]
         rows.append([*cells, str(row["n"]), str(row["failed"])])
     columns = ["against", "model", "difference [95%]", "clear"] if pairs else ["model [95%]"]
     _table(console, rows, "", "", *columns, "n", "failed")
+
+
+def _difference(row: Mapping[str, Any], one: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The one to quote: of a headline that was looked at again and again, the one made for that."""
+    main = one["headline"] or {}
+    same = (row["group"], row["name"]) == (main.get("group"), main.get("name"))
+    found: Mapping[str, Any] | None = (same and one.get("sequential")) or row["difference"]
+    return found
 
 
 def _directed(row: Mapping[str, Any]) -> str:
