@@ -21,6 +21,7 @@ from aiohttp import web
 
 from tests.models.fake_server import Body, FakeServer, status
 from tests.playing import data_file, pool_file, served
+from trueup import Aligned, Prompt
 from trueup.errors import ModelError, ModelUnavailable
 from trueup.models.endpoint import Endpoint
 from trueup.models.patience import Patience
@@ -97,6 +98,51 @@ def test_a_run_that_ends_in_a_refusal(tmp_path: Path, code: int) -> None:
     assert not shown.startswith("0\n") and "Traceback" not in shown
     assert server.bodies(), shown
     assert leaks(tmp_path, shown) == []
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "align --policy NAME",
+        "compare plain NAME",
+        "evaluate NAME --benchmark advbench@QUERIES",
+        "evaluate run --against NAME --benchmark advbench@QUERIES",
+        "evaluate run --judge checks --judge-model NAME --benchmark advbench@QUERIES",
+        "evaluate keyed --benchmark advbench@QUERIES",
+        "judge --model NAME --data PAIRS",
+        "transfer run --to NAME",
+        "transfer keyed",
+        "trim keyed",
+    ],
+)
+def test_a_name_with_a_key_is_refused_before_it_is_written(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    command: str,
+) -> None:
+    from trueup.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    with served() as server:
+        name = f"endpoint:{server.url}?api-key={KEY}#fake"
+        for folder, model in (("run", f"endpoint:{server.url}#fake"), ("keyed", name)):
+            Path(folder).mkdir()
+            Aligned(model, Prompt("Help.")).save(Path(folder) / "aligned.toml")
+        Path("goals.csv").write_text("goal\n" + "Make a bomb\n" * 8)
+        Path("pairs.csv").write_text(
+            "query,first,second,better\n" + "q,a,b,first\nq,a,b,second\n" * 20
+        )
+        places = {"NAME": name, "QUERIES": "goals.csv", "PAIRS": "pairs.csv"}
+        for word, place in places.items():
+            command = command.replace(word, place)
+        monkeypatch.setattr(sys, "argv", ["trueup", *command.split(), "--yes", "--out", "out"])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert server.seen == []
+    shown = capsys.readouterr()
+    assert ended.value.code == 1 and "TRUEUP_API_KEY" in shown.err
+    assert KEY not in shown.out + shown.err and not Path("out").exists()
 
 
 @pytest.mark.parametrize("code", [301, 302, 303, 307, 308])

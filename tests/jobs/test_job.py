@@ -115,11 +115,17 @@ def test_settings_that_make_no_sense_are_refused(settings: dict[str, object], sa
         "endpoint:https://me:s3cr3t@host/v1#m",
         "endpoint:https://host/v1?api-key=s3cr3t#m",
         "endpoint:https://host/v1?x=1&access_token=s3cr3t#m",
+        "endpoint:me:s3cr3t@host:8000#m",
+        "endpoint:http://host/v1,me:s3cr3t@other#m",
+        "endpoint:https://host/v1?auth=s3cr3t@x#m",
     ],
 )
-def test_a_key_in_a_name_is_refused_and_not_repeated(name: str) -> None:
+@pytest.mark.parametrize(
+    "role", ["policy", "writer", "judge_model", "report_judge_model", "embedder", "held_out_data"]
+)
+def test_a_key_in_a_name_is_refused_and_not_repeated(role: str, name: str) -> None:
     with pytest.raises(SettingsError, match="TRUEUP_API_KEY") as refused:
-        Job.of({"policy": name})
+        Job.of({role: name})
     assert "s3cr3t" not in str(refused.value)
 
 

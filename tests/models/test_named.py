@@ -112,6 +112,24 @@ def test_an_error_does_not_show_a_login() -> None:
     assert "sesame" not in str(caught.value) and "//host:8000" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "endpoint:me:sesame@host:8000",
+        "endpoint:https://host/v1?api-key=sesame",
+        "endpoint:https://host/v1?api-key=open@sesame",
+        "endpoint:https://me:open?sesame@host/v1",
+        "endpoint:https://host/v1,https://me:sesame@other/v1",
+        "https://me:sesame@host",
+        "https://host/v1?team=sesame",
+    ],
+)
+def test_an_error_shows_no_key_however_the_name_is_written(name: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        open_model(name)
+    assert "sesame" not in str(caught.value)
+
+
 async def test_the_own_variable_is_sent_to_the_named_server(
     server: FakeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

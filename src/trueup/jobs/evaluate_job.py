@@ -30,7 +30,7 @@ from trueup.jobs.job import EMBEDDED_PENALTY
 from trueup.jobs.subjects import Subject
 from trueup.judges.standing import known, told
 from trueup.models.model import Model
-from trueup.models.named import is_remote, open_model
+from trueup.models.named import is_remote, open_model, storable
 from trueup.types import Sampling, mean
 
 FOLDER = "runs"
@@ -206,7 +206,7 @@ def prepare(job: EvaluateJob, models: Mapping[str, Model] | None = None) -> Prep
     subject = Subject.of(job.model)
     subjects = (subject,) if job.against is None else (Subject.of(job.against, subject), subject)
     judge = job.judge or ("checks" if subject.model_name == "embedded" else "written")
-    judge_name = job.judge_model or subject.model_name
+    judge_name = storable(job.judge_model or subject.model_name)
     wanted = {one.model_name for one in subjects}
     wanted |= {one.aligned.embedder_name for one in subjects if one.aligned} - {None}  # type: ignore[arg-type]
     prepared = Prepared(job, subjects, {}, found, judge, judge_name)

@@ -18,7 +18,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -29,6 +28,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from trueup.aligned import told
 from trueup.errors import SettingsError
 from trueup.models.budgeted import Budget
+from trueup.models.named import storable
 
 FILE = "job.toml"
 RUNS = "runs"
@@ -43,7 +43,6 @@ PUBLISHED_REPLY = 2048
 JudgeKind = Literal["checks", "dynamic", "likelihood", "perplexity"]
 Count = Annotated[int, Field(ge=1)]
 Price = Annotated[tuple[float, float], Field(description="USD per million tokens in, and out")]
-_SECRET = re.compile(r"//[^/#]*@|[?&][\w-]*(key|token|secret|password|sig)[\w-]*=", re.IGNORECASE)
 _NOT_IN_NAME = frozenset(
     {"out", "budget_calls", "budget_tokens", "budget_usd", "budget_minutes", "prices"}
 )
@@ -129,18 +128,15 @@ class Job(BaseModel):
     out: str | None = None
     """The run's folder: runs/ and the job's name by default."""
 
-    @field_validator("policy", "writer", "judge_model", "embedder", "data", "demonstrations")
+    @field_validator(
+        "policy", "writer", "judge_model", "report_judge_model", "embedder", "data",
+        "held_out_data", "demonstrations",
+    )  # fmt: skip
     @classmethod
     def _named(cls, value: str | None) -> str | None:
         if value is not None and not value.strip():
             raise ValueError("it is empty: name something, or leave it out")
-        if value is not None and _SECRET.search(value):
-            # The job is kept in the run's folder, where a key has no business.
-            raise ValueError(
-                "it holds a login or a key: take it out and put the key into the environment "
-                "variable TRUEUP_API_KEY"
-            )
-        return value
+        return None if value is None else storable(value)
 
     @model_validator(mode="after")
     def _sensible(self) -> Self:

@@ -33,7 +33,7 @@ from trueup.judges.calibration import Calibration, fit, log_loss
 from trueup.judges.methods import METHODS, Method, margin, named
 from trueup.judges.standing import Share, Standing, home, keep, quantiles, wording
 from trueup.models.model import Model
-from trueup.models.named import open_model
+from trueup.models.named import open_model, storable
 from trueup.models.remembered import Remembered
 from trueup.report.judges_chart import judges_chart
 from trueup.store import results as results_file
@@ -133,6 +133,7 @@ async def judge(
     methods, sets = named(job.methods), read_sets(job)
     if not any(method.asks for method in methods):
         raise SettingsError("None of the methods asks the model: name one that does.")
+    storable(job.model)
     results_file.begun(job.folder, job.same(), JOB)
     opened = model or open_model(job.model, concurrency=None)
     try:

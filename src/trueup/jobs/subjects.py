@@ -18,6 +18,7 @@ from pathlib import Path
 from trueup.aligned import Aligned
 from trueup.errors import SettingsError
 from trueup.models.model import Embeddings, Model
+from trueup.models.named import storable
 from trueup.prompt.prompt import PLAIN_INSTRUCTION, Prompt, Prompted
 from trueup.prompt.retrieval import Retrieval
 from trueup.types import Reply, Request, Sampling
@@ -39,7 +40,8 @@ class Subject:
     def of(cls, name: str, beside: Subject | None = None) -> Subject:
         """The subject meant by a name, a run's folder or a file.
 
-        Raises `DataError` for a run without a result, `SettingsError` for `plain` beside nothing.
+        Raises `DataError` for a run without a result, `SettingsError` for `plain` beside nothing
+        and for a model's name with a login or a key in it.
         """
         if name == PLAIN:
             if beside is None or beside.aligned is None:
@@ -53,8 +55,10 @@ class Subject:
         path = Path(name).expanduser()
         if path.exists() or name.endswith(".toml") or ("/" in name and ":" not in name):
             found = Aligned.load(path)
-            return cls(name, found.model_name, found)
-        return cls(name, name)
+            if found.embedder_name is not None:
+                storable(found.embedder_name)
+            return cls(name, storable(found.model_name), found)
+        return cls(name, storable(name))
 
     @property
     def sampling(self) -> Sampling | None:

@@ -27,6 +27,7 @@ from trueup.jobs.plan import Plan, prepare
 from trueup.jobs.trials import Trials, closing, reported
 from trueup.judges.judge import Judge
 from trueup.models.model import Checkable, Model
+from trueup.models.named import storable
 from trueup.report.tables import matrix
 from trueup.store import results as results_file
 from trueup.store.calls import Calls
@@ -110,7 +111,8 @@ def ready(
             f"{strange[0]} is no aligned prompt: name a run's folder or an aligned.toml, and "
             "models with --to."
         )
-    names = tuple(dict.fromkeys([*(one.model_name for one in entered), *job.to]))
+    named = [*(one.model_name for one in entered), *map(storable, job.to)]
+    names = tuple(dict.fromkeys(named))
     held_out, notes = fair(plan.held_out, entered)
     plan = replace(plan, held_out=held_out)
     return Ready(job, plan, entered, names, (*plan.notes, *notes), given)

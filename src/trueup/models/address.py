@@ -19,6 +19,8 @@ from trueup.errors import SettingsError
 
 SHORTEST_KEY = 8
 """Letters: what is shorter is no key, and may stand in a reply by chance."""
+SECRET_NAMES = "key|token|secret|passw|pwd|auth|sig|credential"
+"""A pattern: a URL's parameter with one of these in its name lets us in."""
 _STEPS = ("/chat/completions", "/completions", "/embeddings", "/models")
 
 

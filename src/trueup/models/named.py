@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from trueup.errors import ModelUnavailable, SettingsError
+from trueup.models.address import SECRET_NAMES
 from trueup.models.balanced import balanced
 from trueup.models.embedded import Embedded
 from trueup.models.endpoint import Endpoint
@@ -59,6 +61,11 @@ OWN_KEY = "TRUEUP_API_KEY"
 """The variable whose key goes to whatever server is named."""
 KEY_FILE = "TRUEUP_API_KEY_FILE"
 """The variable that names a file with the key instead."""
+
+_SECRET = re.compile(
+    rf"//[^/#]*@|^\s*endpoint:([^#]*,)?[^/#]*@|[?&][^=&#]*({SECRET_NAMES})[^=&#]*=", re.IGNORECASE
+)
+"""A login, with http:// before it or without, or a parameter that is called like a key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,11 +221,25 @@ def _kept(path: Path) -> str:
     return text
 
 
+def storable(name: str) -> str:
+    """The name itself, where it may be written down: files are shared, and keys are not.
+
+    Raises `SettingsError` where it holds a login or a key.
+    """
+    if _SECRET.search(name):
+        raise SettingsError(
+            f"{_shown(name)!r} was given with a login or a key, and names are written down: take "
+            f"it out and put the key into the environment variable {OWN_KEY}."
+        )
+    return name
+
+
 def _shown(name: str) -> str:
-    """The name as an error may repeat it: without a login, cut short."""
-    before, at, after = name.rpartition("@")
-    if at and "//" in before:
-        name = f"{before.partition('//')[0]}//{after}"
+    """The name as an error may repeat it: without a login and a query, cut short."""
+    if re.search(r"\?.*@", name):  # which of the two has the @ cannot be told
+        name = f"{name.partition(':')[0]}:…"
+    name = re.sub(r"^(endpoint:(?:\w+://)?|.*?//).*@", r"\1", name)
+    name = re.sub(r"\?[^#]*", "", name)
     return name if len(name) <= 120 else f"{name[:119]}…"
 
 
