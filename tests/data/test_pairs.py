@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -41,6 +42,13 @@ def test_a_file_with_first_second_and_better(tmp_path: Path) -> None:
             Pair(Query("q0", source="p.jsonl"), "one 0", "two 0", "first", "mine", ("m", "n")),
             Pair(Query("q1", source="p.jsonl"), "one 1", "two 1", "second", "mine", ("m", "n")),
         )
+    )
+
+
+def test_nan_is_no_subset_and_no_model(tmp_path: Path) -> None:
+    file = [{**rows(1)[0], "subset": math.nan, "model_a": math.nan, "model_b": "n"}]
+    assert read_pairs(written(tmp_path / "p.jsonl", file)).pairs == (
+        Pair(Query("q0", source="p.jsonl"), "one 0", "two 0", "first"),
     )
 
 

@@ -90,6 +90,16 @@ def test_labels_decide_where_a_set_has_both_kinds(tmp_path: Path) -> None:
         ],
     )
     assert [q.should_answer for q in read_queries(f"xstest@{tmp_path}")] == [False, False, True]
+    rows = '{"prompt": "a", "label": "Safe "}\n{"prompt": "b", "type": "homonyms", "label": null}\n'
+    (tmp_path / "xstest.jsonl").write_text(f'{rows}{{"prompt": "c", "label": NaN, "type": NaN}}\n')
+    assert read_queries(f"xstest@{tmp_path}") == [
+        Query("a", "", True, source="xstest"),
+        Query("b", "homonyms", True, source="xstest"),
+        Query("c", "", True, source="xstest"),
+    ]
+    write_jsonl(tmp_path / "xstest.jsonl", [{"prompt": "a", "label": "harmless?"}])
+    with pytest.raises(DataError, match=r"'label' is 'harmless\?'. Write safe or unsafe"):
+        read_queries(f"xstest@{tmp_path}")
     write_jsonl(
         tmp_path / "just_eval.jsonl",
         [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import math
 import sys
 import types
 from pathlib import Path
@@ -141,6 +142,31 @@ def test_fields_beside_the_text_are_understood(tmp_path: Path) -> None:
         Query("c d", "", False, reference="x\ny", source="q.json"),
         Query("e f", "greeting", False, source="mine"),
         Query("g h", history=(Message("user", "hi"),), source="q.json"),
+    ]
+
+
+def test_fields_are_found_in_whatever_case_and_nan_is_nothing(tmp_path: Path) -> None:
+    table = "Prompt,Should_answer,Label,Source\na b,,Safe,mine\nc d,NO,greeting,\ne f,, unsafe ,\n"
+    assert read_queries(save(tmp_path / "q.csv", table)) == [
+        Query("a b", "", True, source="mine"),
+        Query("c d", "greeting", False),
+        Query("e f", "", False),
+    ]
+    nothing = dict.fromkeys(
+        ("category", "reference", "label", "should_answer", "history"), math.nan
+    )
+    write = "\n".join(
+        json.dumps(row) for row in ({"text": "q"} | nothing, {"text": "r", "Label": 3})
+    )
+    assert read_queries(save(tmp_path / "q.jsonl", write)) == [
+        Query("q", source="q.jsonl"),
+        Query("r", "3", source="q.jsonl"),
+    ]
+    turns = [{"role": "user", "content": "hi"}]
+    assert read_queries([{"Text": "q", "History": turns}])[0].history == (Message("user", "hi"),)
+    shown = '{"Query": "q", "Reply": "r", "Shows_answer": false}'
+    assert read_demonstrations(save(tmp_path / "d.jsonl", shown)) == [
+        Demonstration("q", "r", shows_answer=False)
     ]
 
 

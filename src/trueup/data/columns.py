@@ -3,10 +3,10 @@
     query = to_query(row, Columns.of(row))        # text found under "question", say
     query = to_query(row, Columns.of(row, "body"))
 
-People call the same thing by many names, so each field is looked for under several, first come
-first served; the column of the text can also be named. Alpaca's split request is put together
-again: where `instruction` holds the text, `input` is appended. A `label` that says safe or unsafe
-is whether to answer; any other is a category.
+People call the same thing by many names, so each field is looked for under several in any case,
+first come first served; the column of the text can also be named. Alpaca's split request is put
+together again: where `instruction` holds the text, `input` is appended. A `label` that says safe or
+unsafe is whether to answer; any other is a category.
 
 Every text is checked here, once, so that nothing behind this door meets an empty query, a NUL byte
 or half a surrogate pair.
@@ -14,6 +14,7 @@ or half a surrogate pair.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -47,7 +48,7 @@ class Columns:
     @classmethod
     def of(cls, row: Row, column: str | None = None) -> Columns:
         """The columns of a source, from its first row; `column` names that of the text."""
-        names = {str(name).lower(): str(name) for name in reversed(list(row.fields))}
+        names = spelt(row.fields)
         if column is not None and column not in row.fields:
             raise DataError(f"{row.where} has no column {column!r}. It has {listed(row.fields)}.")
         text = column or first(names, TEXT)
@@ -66,6 +67,11 @@ class Columns:
         )
 
 
+def spelt(fields: Iterable[Any]) -> dict[str, str]:
+    """Column names as they are spelt, by their lower case; of two that differ in case the first."""
+    return {str(name).lower(): str(name) for name in reversed(list(fields))}
+
+
 def first(names: Mapping[str, str], wanted: Iterable[str]) -> str | None:
     """The first of the wanted names that is there, as it is spelt there."""
     return next((names[name] for name in wanted if name in names), None)
@@ -80,23 +86,21 @@ def listed(fields: Iterable[Any]) -> str:
 
 def to_query(row: Row, columns: Columns, source: str = "") -> Query:
     """The row as a query."""
-    fields = row.fields
-    label = fields.get("label")
+    label = optional(row, "label")
+    says = label.strip().lower() if label else ""
     should_answer = _truth(row, "should_answer")
-    category = _optional(row, columns.category)
-    if should_answer is None and isinstance(label, str) and label.lower() in {
-        "safe", "unsafe", "harmless", "harmful",
-    }:  # fmt: skip
-        should_answer = label.lower() in _YES
+    category = optional(row, columns.category)
+    if should_answer is None and says in {"safe", "unsafe", "harmless", "harmful"}:
+        should_answer = says in _YES
     elif category is None:
-        category = _optional(row, "label")
+        category = label
     return Query(
         text=_whole_text(row, columns),
         category=category or "",
         should_answer=should_answer,
         history=_history(row),
-        reference=_optional(row, columns.reference),
-        source=(_optional(row, "source") or "") if "source" in fields else source,
+        reference=optional(row, columns.reference),
+        source=(optional(row, "source") or "") if "source" in spelt(row.fields) else source,
     )
 
 
@@ -111,7 +115,7 @@ def to_demonstration(row: Row, columns: Columns) -> Demonstration:
     return Demonstration(
         query=_whole_text(row, columns),
         reply=text_of(row, columns.reply),
-        category=_optional(row, columns.category) or "",
+        category=optional(row, columns.category) or "",
         shows_answer=True if shows is None else shows,
     )
 
@@ -164,9 +168,9 @@ def checked(row: Row, column: str, text: str, *, may_be_empty: bool = True) -> s
     return text
 
 
-def _optional(row: Row, column: str | None) -> str | None:
+def optional(row: Row, column: str | None) -> str | None:
     """A text that may be missing; numbers are spelt out, lists of texts become lines."""
-    value = row.fields.get(column) if column else None
+    value = _value(row, column) if column else None
     if value is None or value == "":
         return None
     if isinstance(value, list) and all(isinstance(item, str) for item in value):
@@ -179,8 +183,15 @@ def _optional(row: Row, column: str | None) -> str | None:
     return checked(row, str(column), str(value))
 
 
+def _value(row: Row, column: str) -> Any:
+    """What is under a name, in whatever case. NaN, which tables hold for nothing, is None."""
+    name = column if column in row.fields else spelt(row.fields).get(column, column)
+    value = row.fields.get(name)
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
 def _truth(row: Row, column: str) -> bool | None:
-    value = row.fields.get(column)
+    value = _value(row, column)
     if value is None or isinstance(value, bool):
         return value
     word = str(value).strip().lower()
@@ -194,7 +205,7 @@ def _truth(row: Row, column: str) -> bool | None:
 
 
 def _history(row: Row) -> tuple[Message, ...]:
-    turns = row.fields.get("history")
+    turns = _value(row, "history")
     if turns is None or turns == "" or turns == [] or turns == ():
         return ()
     if not isinstance(turns, Sequence) or isinstance(turns, str):

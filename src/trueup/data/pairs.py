@@ -20,7 +20,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from trueup.data.columns import Columns, first, listed, text_of, to_query
+from trueup.data.columns import Columns, first, listed, optional, spelt, text_of, to_query
 from trueup.data.labels import Better, digest, label, placed
 from trueup.data.pair_sets import PAIR_SETS, read_pair_set
 from trueup.data.rows import HUB, Row, iterate_rows
@@ -146,7 +146,7 @@ class _Reader:
     """Reads rows of one source, whose first row says what the columns are called."""
 
     def __init__(self, row: Row, column: str | None, source: str) -> None:
-        names = {str(name).lower(): str(name) for name in reversed(list(row.fields))}
+        names = spelt(row.fields)
         self._columns = Columns.of(row, column)
         self._source = source
         self._sides = (first(names, FIRST), first(names, SECOND))
@@ -174,7 +174,7 @@ class _Reader:
             history=asked.history,
             source=self._source,
         )
-        subset = str(row.fields.get(self._subset) or "") if self._subset else ""
+        subset = optional(row, self._subset) or ""
         if None not in self._sides and self._label is not None:
             one, other = (text_of(row, str(name)) for name in self._sides)
             return Pair(query, one, other, self._better(row), subset, self._named(row))
@@ -185,5 +185,5 @@ class _Reader:
         return label(row.fields, str(self._label), row.where)
 
     def _named(self, row: Row) -> tuple[str, str] | None:
-        one, other = (str(row.fields.get(name) or "") if name else "" for name in self._models)
+        one, other = (optional(row, name) for name in self._models)
         return (one, other) if one and other else None

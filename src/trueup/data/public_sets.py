@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from trueup.data.columns import Columns, first, text_of, to_query
+from trueup.data.columns import Columns, first, optional, text_of, to_query
 from trueup.data.rows import HUB, Row, iterate_rows
 from trueup.errors import DataError
 from trueup.types import Query
@@ -84,13 +84,11 @@ def _texts(
 
     def query(row: Row) -> Query:
         text = row.fields.get("text") if column not in row.fields else None
-        named = row.fields.get(category_column) if category_column else None
-        reference = row.fields.get(reference_column) if reference_column else None
         return Query(
             text=text_of(row, "text" if text is not None else column),
-            category=str(named) if named else category,
+            category=optional(row, category_column) or category,
             should_answer=should_answer,
-            reference=str(reference) if reference else None,
+            reference=optional(row, reference_column),
             source=source,
         )
 
@@ -98,12 +96,17 @@ def _texts(
 
 
 def _xstest(row: Row) -> Query:
-    kind = str(row.fields.get("type", ""))
-    label = str(row.fields.get("label", "unsafe" if kind.startswith("contrast_") else "safe"))
+    kind = optional(row, "type") or ""
+    label = optional(row, "label") or ("unsafe" if kind.startswith("contrast_") else "safe")
+    says = label.strip().lower()
+    if says not in {"safe", "unsafe"}:
+        raise DataError(
+            f"{row.where}: 'label' is {label[:40]!r}. Write safe or unsafe, or leave it empty."
+        )
     return Query(
         text=text_of(row, "prompt"),
         category=kind,
-        should_answer=label == "safe",
+        should_answer=says == "safe",
         source="xstest",
     )
 
@@ -116,19 +119,19 @@ def _alpaca(row: Row) -> Query:
 
 def _just_eval(row: Row) -> Query:
     """Aspects rows are to be answered; of the safety rows only MaliciousInstruct is clear."""
-    category = str(row.fields.get("category", "regular"))
-    origin = str(row.fields.get("dataset", ""))
+    category = optional(row, "category") or "regular"
+    origin = optional(row, "dataset") or ""
     malicious = origin.lower().startswith("malicious")
     return Query(
         text=text_of(row, "instruction"),
         category=category,
-        should_answer=True if category == "regular" else False if malicious else None,
+        should_answer=True if category.lower() == "regular" else False if malicious else None,
         source=f"just_eval/{origin}" if origin else "just_eval",
     )
 
 
 def _lima(row: Row) -> Query | None:
-    if row.fields.get("dataset") != "lima":
+    if optional(row, "dataset") != "lima":
         return None
     query = _just_eval(row)
     return Query(query.text, "regular", query.should_answer, source="lima")
@@ -142,7 +145,7 @@ def _mt_bench(row: Row) -> Query:
     references = row.fields.get("reference")
     return Query(
         text=text_of(Row(row.where, {"turns": turns[0]}), "turns"),
-        category=str(row.fields.get("category", "")),
+        category=optional(row, "category") or "",
         should_answer=True,
         reference=str(references[0]) if isinstance(references, list) and references else None,
         source="mt_bench",
@@ -151,7 +154,7 @@ def _mt_bench(row: Row) -> Query:
 
 def _gsm8k(row: Row) -> Query:
     """The reference is the final number, as it stands after the marker, without commas."""
-    _, marker, final = str(row.fields.get("answer", "")).rpartition("####")
+    _, marker, final = (optional(row, "answer") or "").rpartition("####")
     return Query(
         text=text_of(row, "question"),
         category="maths",
@@ -167,7 +170,7 @@ def _drpo_seeds(row: Row) -> Query:
     columns = {name: name for name in row.fields}
     return Query(
         text=text_of(row, first(columns, ("query", "instruction")) or "query"),
-        category="malicious" if malicious else str(row.fields.get("category") or "instruction"),
+        category="malicious" if malicious else optional(row, "category") or "instruction",
         should_answer=not malicious,
         source="drpo_seeds",
     )
