@@ -206,7 +206,7 @@ async def embedded(given: argparse.Namespace) -> None:
     async with Gateway(delay=DELAY) as gateway:
         study = Study(gateway, path, "python benchmarks/peers/compare.py embedded")
         study.forget(given.again, worlds=False)
-        for seed in range(1 if given.smoke else given.seeds):
+        for seed in range(given.first, 1 if given.smoke else given.seeds):
             for key in missing(study.cells, EMBEDDED, given.methods, [budget], seed):
                 scene = scenes.at(seed, key.budget or budget)
                 cell = await study.cell(key, scene, worker)
@@ -228,6 +228,7 @@ def main() -> None:
     parser.add_argument("--budgets", nargs="+", type=int, default=list(BUDGETS), help="of worlds")
     parser.add_argument("--budget", type=int, default=300, help="policy calls, embedded")
     parser.add_argument("--seeds", type=int, default=None, help="20 in worlds, 5 embedded")
+    parser.add_argument("--first", type=int, default=0, help="the first seed, embedded")
     parser.add_argument("--jobs", type=int, default=3, help="cells at once, in worlds")
     parser.add_argument("--minutes", type=float, default=None, help="begin no cell after that")
     parser.add_argument("--smoke", action="store_true", help="a little of the embedded part")

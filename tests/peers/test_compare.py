@@ -216,7 +216,13 @@ async def test_the_embedded_part_goes_on_where_it_stopped(
     monkeypatch.setattr(scenes.study, "Policy", Loose)
     path = tmp_path / "peers.json"
     given = Namespace(
-        budget=24, results=path, smoke=False, seeds=1, methods=["plain", "random"], again=[]
+        budget=24,
+        results=path,
+        smoke=False,
+        first=0,
+        seeds=1,
+        methods=["plain", "random"],
+        again=[],
     )
     await embedded(given)
     first = read(path)
