@@ -14,7 +14,8 @@ from trueup.errors import ModelUnavailable, SettingsError
 from trueup.models.balanced import Balanced
 from trueup.models.embedded import Embedded
 from trueup.models.endpoint import Endpoint
-from trueup.models.named import open_model
+from trueup.models.named import is_remote, open_model
+from trueup.models.pace import Pace
 from trueup.types import Message, Request
 
 from .fake_server import FakeServer
@@ -65,6 +66,29 @@ def test_several_servers_of_one_model() -> None:
         isinstance(model, Balanced) and model.identity == "endpoint:http://a:9/v1,http://b:9/v1#m"
     )
     assert isinstance(open_model("endpoint:http://a:9/v1?x=1,2#m"), Endpoint)
+
+
+@pytest.mark.parametrize(
+    ("name", "remote"),
+    [
+        ("embedded", False),
+        ("ollama:m", False),
+        ("endpoint:http://[::1]:8000#m", False),
+        ("endpoint:http://127.0.0.1:8000,http://localhost:8001#m", False),
+        ("endpoint:http://127.0.0.1:8000/v1,https://api.example.com/v1#m", True),
+        ("endpoint:http://10.0.0.7:8000#m", True),
+        ("openai:m", True),
+    ],
+)
+def test_a_model_is_remote_when_one_of_its_servers_is(name: str, remote: bool) -> None:
+    assert is_remote(open_model(name)) is remote
+
+
+def test_a_model_of_several_members_is_remote_when_one_of_them_is() -> None:
+    members = [Endpoint("http://localhost:8000", "m"), Endpoint("https://api.example.com", "m")]
+    for given in (members, members[::-1]):
+        assert is_remote(Balanced([(one, Pace(4)) for one in given]))
+    assert not is_remote(Balanced([(members[0], Pace(4))]))
 
 
 def test_a_gguf_file_with_its_settings(tmp_path: Path) -> None:

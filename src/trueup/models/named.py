@@ -244,14 +244,19 @@ def _shown(name: str) -> str:
 
 
 def is_remote(model: Model) -> bool:
-    """Whether using the model may cost money: it is not on this machine."""
-    form, _, rest = model.identity.partition(":")
-    if form != "endpoint":
-        return False
-    host = urlsplit(rest).hostname or ""
+    """Whether using the model may cost money: it, or one of its servers, is not on this machine."""
+    # A balanced model is named by all its servers, or by all its members.
+    members = (one.partition(":") for one in model.identity.split("|"))
+    places = (rest.partition("#")[0] for form, _, rest in members if form == "endpoint")
+    return not all(_here(url) for place in places for url in place.split(","))
+
+
+def _here(url: str) -> bool:
+    """Whether the server is this machine."""
+    host = urlsplit(url).hostname or ""
     if host == "localhost" or host.endswith(".localhost"):
-        return False
-    try:
-        return not ipaddress.ip_address(host).is_loopback
-    except ValueError:
         return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
