@@ -461,6 +461,23 @@ async def test_without_embeddings_the_remedy_is_said(server: FakeServer, model: 
         await model.embed(["a"])
 
 
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        (400, "This model's maximum context length is 512 tokens"),
+        (402, "no credit"),
+        (403, "Your input was flagged"),
+        (404, "Not Found"),
+    ],
+)
+async def test_why_there_are_no_embeddings_is_said(
+    server: FakeServer, model: Endpoint, code: int, text: str
+) -> None:
+    server.next(status(code, text))
+    with pytest.raises(ModelRefused, match=rf"no embeddings with fake.*{text}.*retrieve by words"):
+        await model.embed(["a"])
+
+
 # -- what breaks --------------------------------------------------------------------------------
 
 
@@ -547,8 +564,8 @@ async def test_an_error_sent_as_an_answer_is_an_error(server: FakeServer, model:
     server.next(says('{"error": {"message": "bad seed parameter: not supported", "code": 400}}'))
     assert timeless(await model.reply(ask())) == said("hello!")
     assert ["seed" in body for body in server.bodies()] == [True, False]
-    server.next(says('{"error": {"message": "no", "code": 403}}'))
-    with pytest.raises(ModelRefused, match="refused a request without a key"):
+    server.next(says('{"error": {"message": "Forbidden", "code": 403}}'))
+    with pytest.raises(ModelRefused, match=r"refused a request without a key \(403\)"):
         await model.reply(ask())
 
 
@@ -596,6 +613,22 @@ async def test_a_prompt_that_is_too_long_says_so(server: FakeServer, model: Endp
     server.next(status(400, "the request exceeds the available context size"))
     with pytest.raises(ModelRefused, match=r"prompt is too long.*shorten it"):
         await model.reply(ask())
+
+
+async def test_a_403_is_about_the_key_only_where_it_says_so(
+    server: FakeServer, model: Endpoint
+) -> None:
+    for text in ("Forbidden", "Invalid API key", "This token has no access"):
+        server.next(status(403, text))
+        with pytest.raises(ModelRefused, match=r"\(403\): put a valid key"):
+            await model.reply(ask())
+    server.next(status(403, "Your input was flagged for violence"))
+    with pytest.raises(ModelRefused) as caught:
+        await model.reply(ask())
+    assert str(caught.value) == (
+        f"{server.url}/v1 answered 403 (Your input was flagged for violence): change what is "
+        "asked, or ask whoever runs the server to allow it."
+    )
 
 
 async def test_an_empty_account_is_not_waited_for(server: FakeServer, model: Endpoint) -> None:
@@ -754,6 +787,20 @@ async def test_a_redirect_is_not_followed_so_the_key_stays(server: FakeServer) -
             await model.reply(ask())
         await model.close()
         assert thief.seen == [] and len(server.seen) == 1
+
+
+async def test_a_redirect_to_what_is_no_url_is_refused(server: FakeServer, model: Endpoint) -> None:
+    server.next(status(307, "", {"Location": "http://[bad"}))
+    with pytest.raises(ModelRefused, match=r"redirects to what is no URL.*give the final URL"):
+        await model.reply(ask())
+
+
+@pytest.mark.parametrize("host", ["a" * 64 + ".test", "a..test"])
+async def test_a_host_that_no_name_can_be_is_refused(host: str) -> None:
+    model = Endpoint(f"http://{host}", "fake", patience=HASTY)
+    with pytest.raises(SettingsError, match="is no URL: give one like"):
+        await model.check()
+    await model.close()
 
 
 async def test_a_login_in_the_url_is_sent_and_never_shown(server: FakeServer) -> None:

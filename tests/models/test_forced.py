@@ -9,11 +9,12 @@ from dataclasses import replace
 import pytest
 from aiohttp import web
 
-from tests.models.fake_server import Body, FakeServer
+from tests.models.fake_server import Body, FakeServer, status
 from trueup.errors import ModelRefused
 from trueup.models import embedded
 from trueup.models.embedded import Embedded
 from trueup.models.endpoint import Endpoint
+from trueup.models.patience import Patience
 from trueup.types import Message, Request, Sampling
 
 ASKED = Request((Message("user", "Hello?"),), Sampling(max_tokens=3), forced="one two three four")
@@ -58,6 +59,56 @@ async def test_a_server_without_tokens_is_asked_once_and_refused_from_then_on() 
         await model.close()
     assert [one.path for one in server.seen] == ["/tokenize"]
     assert len(model.quirks) == 1
+
+
+@pytest.mark.parametrize("code", [429, 500, 503])
+async def test_a_broken_moment_is_not_taken_for_a_server_without_tokens(code: int) -> None:
+    async with Forcible() as server:
+        server.logprobs = said(3)  # type: ignore[assignment]
+        server.next(status(code, "a moment"))
+        model = Endpoint(server.url, "m", patience=Patience(attempts=2, first_wait=0.001))
+        assert len((await model.reply(ASKED)).choices[0].logprobs or ()) == 3
+        await model.close()
+    assert model.quirks == ()
+    assert [one.path for one in server.seen] == ["/tokenize", "/tokenize", "/v1/chat/completions"]
+
+
+async def test_a_bad_key_is_said_and_no_lack() -> None:
+    async with Forcible() as server:
+        server.next(status(401, "who are you?"))
+        model = Endpoint(server.url, "m", api_key_env="MY_KEY")
+        with pytest.raises(ModelRefused, match=r"without a key \(401\): .* variable MY_KEY"):
+            await model.reply(ASKED)
+        await model.close()
+    assert model.quirks == ()
+
+
+async def test_what_the_server_lacks_is_learnt_from_a_forced_reply_too() -> None:
+    async with Forcible() as server:
+        server.logprobs = said(3)  # type: ignore[assignment]
+        server.refuses(lambda body: "seed" in body, 400, "seed is not supported")
+        server.refuses(
+            lambda body: body.get("messages", [{}])[0].get("role") == "system",
+            400,
+            "System role not supported",
+        )
+        model = Endpoint(server.url, "m")
+        asked = replace(ASKED, prompt=(Message("system", "Be kind."), *ASKED.prompt))
+        for _ in range(2):
+            assert len((await model.reply(asked)).choices[0].logprobs or ()) == 3
+        await model.close()
+    assert (len(server.bodies()), len(model.quirks)) == (3 + 1, 2)
+
+
+async def test_a_server_that_refuses_log_probabilities_is_told_of_once() -> None:
+    async with Forcible() as server:
+        server.refuses(lambda body: "logprobs" in body, 400, "logprobs are not supported")
+        model = Endpoint(server.url, "m")
+        for _ in range(2):
+            with pytest.raises(ModelRefused, match=r"no token log-probabilities.*use a judge"):
+                await model.reply(ASKED)
+        await model.close()
+    assert len(server.bodies()) == 1
 
 
 async def test_a_server_that_ignores_grammars_is_not_believed() -> None:

@@ -14,11 +14,12 @@ no replies, counts no money and balances nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import replace
+from functools import partial
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -31,9 +32,11 @@ from trueup.models.line import Again, Answer, Line
 from trueup.models.model import Embeddings
 from trueup.models.pace import Pace
 from trueup.models.patience import Patience, told
-from trueup.models.refusals import AGAIN, Meaning, understood
+from trueup.models.refusals import AGAIN, UNKNOWN_PATH, Meaning, understood
 from trueup.models.several import each, joined, part, together
 from trueup.types import Reply, Request
+
+T = TypeVar("T")
 
 LONGEST_CHARACTER = 4
 """Bytes, and so tokens, that one character can be spread over."""
@@ -145,7 +148,7 @@ class Endpoint:
         """
         answer = await self._line.send("models", None, lambda: "check", _listed, quickly=True)
         if answer.status in (401, 403):
-            raise self._refused_key(answer.status)
+            raise await self._refusal(self._meaning(answer))
         offered = _models(answer)
         if offered and not any(model.answers_to(self._model) for model in offered):
             raise self._unknown_model([model.name for model in offered])
@@ -160,35 +163,22 @@ class Endpoint:
         """The given reply with its log-probabilities: llama.cpp's grammars can name tokens."""
         if not self._can.do("forced"):
             raise self._not_forced()
+        tokens = (await self._tokens(text))[: request.sampling.max_tokens]
 
-        def read_tokens(answer: Answer) -> list[int] | None:
-            return wire.read_tokens(answer.data()) if answer.status == 200 else None
-
-        # A text that spells a control token means its letters: no model can be made to end a turn
-        # and go on.
-        asked = {"content": wire.clean(text), "parse_special": False}
-        tokens = await self._line.send("../tokenize", asked, lambda: "tokenize", read_tokens)
-        if tokens is None:
-            self._can.lacks("forced", "it does not tell its tokens")
-            raise self._not_forced()
-        tokens = tokens[: request.sampling.max_tokens]
-        written = wire.forced(request, self._model, self._can, tokens)
-
-        def read(answer: Answer) -> Reply | Meaning | None:
+        def read(written: wire.Written, answer: Answer) -> Reply | Meaning | None:
             if answer.status == 200:
                 return self._read(answer, request, written)
             if answer.status >= 500 and "grammar" in wire.read_complaint(answer.raw).text:
                 return None
             return self._meaning(answer, written)
 
-        sent = {**written.body, **ALSO.get()}
-        found = await self._line.send(
-            written.path, sent, lambda: request.address(self._identity), read
+        found = await self._sent(
+            replace(request, schema=None, top_logprobs=1),
+            lambda: wire.forced(request, self._model, self._can, tokens),
+            read,
         )
         if found is None:
             raise ModelRefused(f"{self._server} cannot be made to give this very reply.")
-        if not isinstance(found, Reply):
-            raise await self._refusal(found)
         said = found.choices[0].logprobs or ()
         # The bytes of a character that the limit cuts in two are not reported.
         if len(said) < len(tokens) - LONGEST_CHARACTER:
@@ -198,6 +188,25 @@ class Endpoint:
         self._can.did({"forced"})
         exactly = replace(found.choices[0], logprobs=said[: len(tokens)])
         return replace(found, choices=(exactly,))
+
+    async def _tokens(self, text: str) -> list[int]:
+        """The numbers of the text's tokens."""
+
+        def read(answer: Answer) -> list[int] | Meaning | None:
+            if answer.status == 200:
+                return wire.read_tokens(answer.data())
+            return None if answer.status in UNKNOWN_PATH else self._meaning(answer)
+
+        # A text that spells a control token means its letters: no model can be made to end a turn
+        # and go on.
+        asked = {"content": wire.clean(text), "parse_special": False}
+        found = await self._line.send("../tokenize", asked, lambda: "tokenize", read)
+        if isinstance(found, Meaning):
+            raise await self._refusal(found)
+        if found is None:
+            self._can.lacks("forced", "it does not tell its tokens")
+            raise self._not_forced()
+        return found
 
     def _not_forced(self) -> ModelRefused:
         return ModelRefused(
@@ -216,14 +225,10 @@ class Endpoint:
         A choice cut off by length or filter is no evidence. One that was finished otherwise is
         mended, or asked for again in words; a server that does so too often ignores schemas.
         """
-        done = [choice.finish in ("stop", "unknown") for choice in reply.choices]
-        texts = [choice.text for choice in reply.choices]
-        bad = [
-            place
-            for place, text in enumerate(texts)
-            if done[place] and not shape.obeyed(text, schema)
-        ]
-        self._shaped += sum(done) - len(bad)
+        ends = enumerate(choice.finish for choice in reply.choices)
+        done = [place for place, end in ends if end in ("stop", "unknown")]
+        bad = [place for place in done if not shape.obeyed(reply.choices[place].text, schema)]
+        self._shaped += len(done) - len(bad)
         self._misshaped += len(bad)
         if 2 * self._misshaped > self._shaped and bad:
             self._can.lacks("schema", "it wrote something else")
@@ -245,27 +250,40 @@ class Endpoint:
         return Reply(tuple(choices), usage, seconds)
 
     async def _ask(self, request: Request) -> Reply:
-        """Send, learning what the server lacks until it answers."""
+        """The server's answer, once it is believed."""
         doubts = Doubts()
+
+        def read(written: wire.Written, answer: Answer) -> Reply | Meaning:
+            if answer.status != 200:
+                return self._meaning(answer, written)
+            reply = self._read(answer, request, written)
+            if self._trusted or not isinstance(reply, Reply):
+                return reply
+            return doubts.settled(reply, request)
+
+        return await self._sent(
+            request, lambda: wire.written(request, self._model, self._can), read
+        )
+
+    async def _sent(
+        self,
+        request: Request,
+        write: Callable[[], wire.Written],
+        read: Callable[[wire.Written, Answer], T | Meaning],
+    ) -> T:
+        """Send, learning what the server lacks until it answers."""
         while True:
             self._see_possible(request)
             if request.schema is not None and not self._can.do("schema"):
                 raise _NoSchemas
-            written = wire.written(request, self._model, self._can)
-
-            def read(answer: Answer, written: wire.Written = written) -> Reply | Meaning:
-                if answer.status != 200:
-                    return self._meaning(answer, written)
-                reply = self._read(answer, request, written)
-                if self._trusted or not isinstance(reply, Reply):
-                    return reply
-                return doubts.settled(reply, request)
-
-            sent = {**written.body, **ALSO.get()}
+            written = write()
             found = await self._line.send(
-                written.path, sent, lambda: request.address(self._identity), read
+                written.path,
+                {**written.body, **ALSO.get()},
+                lambda: request.address(self._identity),
+                partial(read, written),
             )
-            if isinstance(found, Reply):
+            if not isinstance(found, Meaning):
                 return found
             if found.lacks is None:
                 raise await self._refusal(found)
@@ -326,12 +344,11 @@ class Endpoint:
 
         found = await self._line.send("embeddings", body, lambda: f"embed {texts[0]}", read)
         if isinstance(found, Meaning):
-            if found.refused_key or found.unknown_model:
-                raise await self._refusal(found)
-            raise ModelRefused(
-                f"{self._server} gives no embeddings with {self._model}: retrieve by words "
-                "instead, or name a model that embeds."
+            final = found.final and (
+                f"gave no embeddings with {self._model} but {found.final}; or retrieve by words, "
+                "or name a model that embeds"
             )
+            raise await self._refusal(replace(found, final=final))
         return found
 
     # -- refusals ----------------------------------------------------------------------------
@@ -353,18 +370,15 @@ class Endpoint:
 
     async def _refusal(self, meaning: Meaning) -> ModelError:
         if meaning.refused_key:
-            return self._refused_key(401)
+            sent = "the given key" if self._server.authorization else "a request without a key"
+            return ModelRefused(
+                f"{self._server} refused {sent} ({meaning.refused_key}): put a valid key into the "
+                f"environment variable {self._api_key_env}."
+            )
         if meaning.unknown_model:
             answer = await self._line.send("models", None, lambda: "models", _listed, quickly=True)
             return self._unknown_model([model.name for model in _models(answer)])
         return ModelRefused(self._server.redacted(f"{self._server} {meaning.final}."))
-
-    def _refused_key(self, status: int) -> ModelRefused:
-        given = "the key it was given" if self._server.authorization else "a request without a key"
-        return ModelRefused(
-            f"{self._server} refused {given} ({status}): put a valid key into the environment "
-            f"variable {self._api_key_env}."
-        )
 
     def _unknown_model(self, offered: Sequence[str]) -> ModelRefused:
         there = f" It offers {', '.join(offered[:8])}." if offered else ""

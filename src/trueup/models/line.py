@@ -155,7 +155,7 @@ class Line:
                 return Answer(answer.status, raw, answer.headers, seconds)
         except TimeoutError as error:
             raise Again(f"no answer within {self._timeout:g} seconds") from error
-        except aiohttp.InvalidURL as error:
+        except (aiohttp.InvalidURL, UnicodeError) as error:  # no name has a part of 64 letters
             raise SettingsError(
                 f"{self._server} is no URL: give one like http://host:8000."
             ) from error
@@ -191,7 +191,10 @@ class Line:
         return self._session
 
     def _redirected(self, location: str) -> ModelRefused:
-        host = urlsplit(location).hostname or "another path"
+        try:
+            host = urlsplit(location).hostname or "another path"
+        except ValueError:
+            host = "what is no URL"
         return ModelRefused(
             f"{self._server} redirects to {host}, which is not followed so that no key goes there: "
             "give the final URL."

@@ -20,6 +20,8 @@ from trueup.models.capabilities import Feature, blamed
 from trueup.models.wire import Complaint
 
 AGAIN = frozenset({408, 409, 425, 429})
+UNKNOWN_PATH = frozenset({400, 404, 405, 422, 501})
+"""With which servers answer a path that only others have."""
 _MAY_BLAME = frozenset({400, 404, 405, 422, 500, 501})
 _UNKNOWN_MODEL = re.compile(
     r"model[^.]{0,120}(not[ _]found|does ?n.t exist|does not exist|unknown|not available|no such)"
@@ -29,6 +31,9 @@ _UNKNOWN_MODEL = re.compile(
 _TOO_LONG = re.compile(
     r"context[ _](length|size|window)|exceed_context|maximum context|too many tokens|too long",
     re.IGNORECASE,
+)
+_ABOUT_KEYS = re.compile(
+    r"^$|\bkeys?\b|api_?key|token|auth|credential|permission|forbidden|log ?in", re.IGNORECASE
 )
 _NO_CREDIT = re.compile(r"insufficient_quota|exceeded your current quota", re.IGNORECASE)
 
@@ -40,7 +45,8 @@ class Meaning:
     again: bool = False
     lacks: Feature | None = None
     unknown_model: bool = False
-    refused_key: bool = False
+    refused_key: int | None = None
+    """The status with which it was."""
     final: str | None = None
     """What happened and what to do next, without the address."""
 
@@ -48,8 +54,8 @@ class Meaning:
 def understood(status: int, complaint: Complaint, sent: Collection[Feature]) -> Meaning:
     """The meaning of an answer with that status, to a request that used those features."""
     said = f"{complaint.code} {complaint.text}"
-    if status in (401, 403):
-        return Meaning(refused_key=True)
+    if status == 401 or (status == 403 and _ABOUT_KEYS.search(complaint.text)):
+        return Meaning(refused_key=status)
     if status == 402 or (status == 429 and _NO_CREDIT.search(said)):
         return Meaning(
             final=f"says that the account has no credit left ({complaint.text}): top it up"
@@ -76,6 +82,8 @@ def understood(status: int, complaint: Complaint, sent: Collection[Feature]) -> 
 
 
 def _next(status: int) -> str:
+    if status == 403:
+        return "change what is asked, or ask whoever runs the server to allow it"
     if status in (404, 405):
         return "check that the URL is that of an OpenAI-compatible server, up to and including /v1"
     if status == 413:
