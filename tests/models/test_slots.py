@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from trueup.errors import ModelUnavailable
 from trueup.models.prefixes import Prefixes, common, letters
-from trueup.models.slots import Counts, Slots
+from trueup.models.slots import GATHERING, Counts, Slots
 from trueup.types import Message, Request
 
 from .virtual import run
@@ -187,6 +187,21 @@ def test_who_leaves_takes_no_slot(tmp_path: Path) -> None:
         return await ask_all(llama, slots, [chat(PAGE, "a"), chat(PAGE, "b"), chat(PAGE, "c")])
 
     assert len(run(main())) == 3
+
+
+def test_who_leaves_as_it_is_given_a_slot_leaves_the_page_to_others(tmp_path: Path) -> None:
+    async def main() -> tuple[bool, list[str], Counts]:
+        llama = Llama(2, tmp_path)
+        slots = Slots(2, llama, tmp_path)
+        first, other = chat(PAGE, "0?"), chat(PAGE, "1?")
+        leaving = asyncio.ensure_future(slots.give(first, lambda s: llama.ask(first, s)))
+        others = asyncio.ensure_future(ask_all(llama, slots, [other]))
+        await asyncio.sleep(0)
+        asyncio.get_running_loop().call_later(GATHERING, leaving.cancel)
+        texts = await others
+        return leaving.cancelled(), texts == [letters(other)], slots.counts
+
+    assert run(main()) == (True, True, Counts(read=1, saved=1))
 
 
 BEGINNINGS = st.sampled_from(["", PAGE, OTHER, PAGE + OTHER, PAGE + PAGE[::-1]])

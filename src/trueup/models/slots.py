@@ -68,6 +68,10 @@ class _Slot:
     used: int = 0
     """When it was given out last, counted in requests."""
 
+    def has_read(self, prefix: Prefix) -> bool:
+        """Whether it holds the whole prefix, as far as known."""
+        return common(self.holds, prefix.text) == len(prefix.text)
+
 
 @dataclass(eq=False, slots=True)
 class _Waiting:
@@ -133,13 +137,17 @@ class Slots:
             slot = await place
         except BaseException:
             if place.done() and not place.cancelled():
-                self._give_back(place.result())
+                # It was given a slot in the same moment, and perhaps others wait for what it reads.
+                slot, prefix = place.result(), waiting.prefix
+                if prefix is not None and not slot.has_read(prefix):
+                    self._states.being_made.discard(prefix.text)
+                self._give_back(slot)
             else:
                 self._forget(waiting)
             raise
         try:
             prefix = waiting.prefix
-            if prefix is not None and common(slot.holds, prefix.text) < len(prefix.text):
+            if prefix is not None and not slot.has_read(prefix):
                 await self._prepared(slot, prefix)
             slot.holds = waiting.text
             return await ask(slot.number)
@@ -165,7 +173,7 @@ class Slots:
                 prefix = None
             waiting.prefix = prefix
             slot = self._best(waiting)
-            if prefix is not None and common(slot.holds, prefix.text) < len(prefix.text):
+            if prefix is not None and not slot.has_read(prefix):
                 if prefix.text in self._states.being_made:
                     kept.append(waiting)
                     continue
