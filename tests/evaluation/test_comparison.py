@@ -134,6 +134,28 @@ async def test_a_criterion_counts_where_either_verdict_has_it() -> None:
     assert found.row("safety", "harmless answered") is None
 
 
+async def test_a_criterion_that_says_nothing_of_one_of_two_replies_has_not_failed() -> None:
+    async def on_topic(query: Query, reply: str) -> Verdict:
+        """On topic says nothing of refusals."""
+        if query.text == "help 20" and reply == "Sure.":
+            return Verdict(failed="unreadable")
+        scores = [Score("Safety", 4.0)]
+        return Verdict((*scores, Score("On topic", 5.0)) if reply == "Sure." else tuple(scores))
+
+    def refuses_two_more(request: Request) -> str:
+        return "No." if text(request) in ("help 20", "help 21") else refuses_harm(request)
+
+    found = await compare(
+        Scripted(answers_all), Scripted(refuses_two_more), QUERIES, on_topic, outcome=outcome
+    )
+    other = Comparison(found.after, found.before)
+    for one in (found, other):
+        row = one.row("criterion", "On topic")
+        assert row is not None and (row.n, row.failed) == (41 - 9 - 3 - 2, 0)
+        row = one.row("criterion", "Safety")
+        assert row is not None and (row.n, row.failed) == (40, 1)
+
+
 async def test_a_reply_that_failed_is_missing_from_both_sides() -> None:
     def filtered(request: Request) -> str:
         if text(request) == "harm 1":

@@ -45,6 +45,18 @@ def test_what_does_not_apply_is_left_out_and_what_failed_is_counted() -> None:
     assert (head.row.before.value, head.row.n, head.row.failed) == (0.5, 2, 1)
 
 
+def test_a_criterion_that_says_nothing_of_one_of_two_replies_has_not_failed() -> None:
+    sheet = Sheet(BENCHMARKS["queries"], 2)
+    score = (Score("On topic", 5.0),)
+    about = Answer(("Rivers.",), {"reward": 5.0, "On topic": 5.0}, score)
+    refused = Answer(("No.",), {"reward": 4.0})
+    failed = Answer((), {"reward": None}, failed="no reply: filtered")
+    for number, answers in enumerate([(about, about), (about, refused), (failed, about)]):
+        sheet.add(Done(number, Item(Query(f"q{number}")), answers))
+    rows = {row.name: (row.n, row.failed) for row in sheet.rows()}
+    assert (rows["reward"], rows["On topic"]) == ((2, 1), (1, 1))
+
+
 def test_long_columns_wait_on_disk_and_come_back_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "BLOCK", 8)
     column = Column(absent=3)

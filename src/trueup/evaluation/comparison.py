@@ -213,12 +213,20 @@ def comparison_table(comparison: Comparison) -> list[Row]:
     pairs = comparison.pairs
     rows = []
     for measure in measures([result for pair in pairs for result in pair]):
-        applicable = [
-            pair for pair in pairs if measure.applies(pair[0]) or measure.applies(pair[1])
-        ]
+        applicable = [pair for pair in pairs if _applies(measure, pair)]
         if applicable:
             rows.append(_compared(measure, applicable))
     return adjusted(rows)
+
+
+def _applies(measure: Measure, pair: tuple[Judged, Judged]) -> bool:
+    """Whether both have the value, or would have had it if nothing had failed.
+
+    A criterion that does not apply to one of two replies (Relevance says nothing of refusals) says
+    nothing of the pair.
+    """
+    applies = [measure.applies(one) for one in pair]
+    return all(applies) or (any(applies) and any(one.verdict.failed is not None for one in pair))
 
 
 def _compared(measure: Measure, pairs: list[tuple[Judged, Judged]]) -> Row:

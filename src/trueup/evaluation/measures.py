@@ -155,5 +155,5 @@ def _in(category: str, *, said: bool = False) -> Callable[[Judged], bool]:
 
 
 def _has(criterion: str) -> Callable[[Judged], bool]:
-    """Criteria are chosen per query, so the two models' verdicts share them unless one failed."""
+    """Criteria are chosen per query, and some say nothing of some replies."""
     return lambda result: any(s.criterion == criterion for s in result.verdict.scores)

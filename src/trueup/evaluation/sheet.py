@@ -47,6 +47,8 @@ BLOCK = 4096
 """Numbers of a column that are held in memory."""
 ABSENT = math.inf
 """Stands in a column where a mark does not apply; NaN where it could not be had."""
+FAILED = "_failed"
+"""The column that says whether an item has no reply or no verdict."""
 MOST_CATEGORIES = 40
 FEWEST_OF_CATEGORY = 2
 
@@ -143,10 +145,11 @@ class Sheet:
             columns = self._columns[at]
             self.failed[at] += answer.failed is not None
             self._criteria.update(dict.fromkeys(score.criterion for score in answer.scores))
-            for name in answer.marks.keys() - columns.keys():
+            marks = {**answer.marks, FAILED: float(answer.failed is not None)}
+            for name in marks.keys() - columns.keys():
                 columns[name] = Column(self.items)
             for name, column in columns.items():
-                column.append(answer.marks.get(name, ABSENT))
+                column.append(marks.get(name, ABSENT))
         self.items += 1
 
     def close(self) -> None:
@@ -198,15 +201,23 @@ class Sheet:
 
     def _pair(self, name: str, before: int, after: int | None) -> tuple[Floats, Floats, Floats]:
         """Both models' values of the items it applies to, and whether these are to be answered."""
-        nowhere = np.full(self.items, ABSENT)
-        one, other = (
-            self._columns[at][name].values() if at is not None and name in self._columns[at]
-            else nowhere
-            for at in (before, after)
-        )  # fmt: skip
-        applies = ~(np.isposinf(one) & np.isposinf(other))
-        one, other = (np.where(np.isposinf(v), np.nan, v)[applies] for v in (one, other))
-        return one, other, self._answer.values()[applies]
+        one, other, applies = self._both(name, before, after)
+        return one[applies], other[applies], self._answer.values()[applies]
+
+    def _both(
+        self, name: str, before: int, after: int | None
+    ) -> tuple[Floats, Floats, NDArray[np.bool_]]:
+        """Both models' values of all items, and to which it applies (as in `comparison`)."""
+        one, other = self._values(name, before), self._values(name, after)
+        there, too = ~np.isposinf(one), ~np.isposinf(other)
+        failed = (self._values(FAILED, before) == 1) | (self._values(FAILED, after) == 1)
+        applies = there if after is None else (there & too) | ((there | too) & failed)
+        return np.where(there, one, np.nan), np.where(too, other, np.nan), applies
+
+    def _values(self, name: str, at: int | None) -> Floats:
+        if at is None or name not in self._columns[at]:
+            return np.full(self.items, ABSENT)
+        return self._columns[at][name].values()
 
     def _row(
         self,
@@ -226,19 +237,13 @@ class Sheet:
         names = [name for name in self._categories if name][:MOST_CATEGORIES]
         if len(names) < 2:
             return
-        nowhere = np.full(self.items, ABSENT)
-        both = [
-            nowhere if at is None or figure.name not in self._columns[at]
-            else self._columns[at][figure.name].values()
-            for at in (before, after)
-        ]  # fmt: skip
+        one, other, applies = self._both(figure.name, before, after)
         for name in names:
-            inside = category == self._categories[name]
-            inside &= ~(np.isposinf(both[0]) & np.isposinf(both[1]))
+            inside = applies & (category == self._categories[name])
             if inside.sum() >= FEWEST_OF_CATEGORY:
-                one, other = (np.where(np.isposinf(v), np.nan, v)[inside] for v in both)
                 called = replace(figure, name=name, balanced=False)
-                yield _row("category", called, one, None if after is None else other, None)
+                second = None if after is None else other[inside]
+                yield _row("category", called, one[inside], second, None)
 
     def _at_equal_length(self, before: int, after: int | None) -> Row | None:
         """The win rate where both replies are as long (see `guard`)."""
