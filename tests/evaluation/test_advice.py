@@ -9,7 +9,7 @@ import pytest
 
 from trueup.errors import SettingsError
 from trueup.evaluation.advice import advice
-from trueup.evaluation.agreement import Decision
+from trueup.evaluation.agreement import Decision, agreement
 from trueup.judges.pairwise import Preference
 from trueup.types import Pair, Query
 
@@ -90,3 +90,19 @@ def test_a_judge_of_which_nothing_can_be_read_is_not_advised() -> None:
     found = advice({"yes-no": {"a": mute}})
     assert (found.trust, found.honest) == ("no", None)
     assert "none of its verdicts could be read" in found.text
+
+
+def test_a_set_of_which_nothing_can_be_read_is_left_out_and_named() -> None:
+    decisions = table({"yes-no": {"a": 9.0, "b": 9.0, "c": 9.0}}, 60)["yes-no"]
+    for name in ("b", "c"):
+        decisions[name] = [
+            Decision(one.pair, Preference(None, failed="mute")) for one in decisions[name]
+        ]
+    found = advice({"yes-no": decisions})
+    assert found.agreement and found.agreement.n == 60
+    assert found.trust == "well" and found.text.startswith("Use yes-no")
+    assert found.text.endswith("of several, expect 100% [94%, 100%]. Left out, since nothing "
+                               "could be read: b, c.")  # fmt: skip
+    assert found.elsewhere["b"].agreement is None and found.elsewhere["a"].agreement
+    everything = [one for some in decisions.values() for one in some]
+    assert found.agreement == agreement(everything, by_set=True).agreement

@@ -99,7 +99,7 @@ def advice(table: Table) -> Advice:
         panel_with_code=frame.mean(frame.panel(list(table))) if len(table) > 1 else None,
         weights=dict(zip(asking, frame.weights(asking, everywhere).tolist(), strict=True)),
         elsewhere=elsewhere,
-        text=_told(best, agreed, honest, trust),
+        text=_told(best, agreed, honest, trust, frame.unread(frame.right(best))),
     )
 
 
@@ -170,9 +170,16 @@ class _Frame:
             found[here] = learnt(~here)[here]
         return found
 
+    def unread(self, right: NDArray[np.float64]) -> list[str]:
+        """The sets of which not one decision could be read."""
+        read = set(self.sets[~np.isnan(right)])
+        return [name for name in dict.fromkeys(self.sets.tolist()) if name not in read]
+
     def mean(self, right: NDArray[np.float64], only: str | None = None) -> Interval | None:
-        """Agreement, each set weighing the same."""
-        rows = self.sets == only if only is not None else np.ones(len(self.sets), dtype=bool)
+        """Agreement, each set weighing the same; one of which nothing was read is left out."""
+        rows = ~np.isin(self.sets, self.unread(right))
+        if only is not None:
+            rows &= self.sets == only
         return mean_interval(right[rows], strata=self.sets[rows].tolist(), bounds=SHARE)
 
 
@@ -196,7 +203,9 @@ def _trust(honest: Interval | None) -> Trust:
     return "somewhat" if honest.value < GOOD else "well"
 
 
-def _told(best: str, agreed: Interval | None, honest: Interval | None, trust: Trust) -> str:
+def _told(
+    best: str, agreed: Interval | None, honest: Interval | None, trust: Trust, unread: list[str]
+) -> str:
     about = f": {METHODS[best].told}" if best in METHODS else ""
     if agreed is None or honest is None:
         return "Do not use this model as a judge: none of its verdicts could be read."
@@ -214,7 +223,8 @@ def _told(best: str, agreed: Interval | None, honest: Interval | None, trust: Tr
         "it on one, and report under a second judge.",
         "well": f"Use {best}{about}. It agrees with people about as often as people with people.",
     }[trust]
-    return f"{verdict} {figures}"
+    without = f" Left out, since nothing could be read: {', '.join(unread)}." if unread else ""
+    return f"{verdict} {figures}{without}"
 
 
 def _number(value: float | None) -> float:
