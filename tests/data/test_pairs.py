@@ -141,6 +141,9 @@ def test_too_few_for_an_interval() -> None:
 
 
 def test_sets_are_found_by_name_or_refused(tmp_path: Path) -> None:
+    for place in ("~nosuchuser", "x" * 300):
+        with pytest.raises(DataError, match="does not hold pandalm"):
+            read_pairs(f"pandalm@{place}")
     with pytest.raises(DataError, match=r"There is no file mine.csv: give a file of labelled"):
         read_pairs("mine.csv")
     with pytest.raises(DataError, match=r"write pandalm@PATH"):
@@ -167,6 +170,10 @@ def test_pandalm_takes_the_majority_of_three(tmp_path: Path) -> None:
     )
 
 
+VOTE = {"question_id": 1, "turn": 1, "model_a": "m", "model_b": "m", "winner": "tie"}
+SAID = {"question_id": 1, "model": "m"}
+
+
 def test_votes_of_several_judges_are_one_comparison(tmp_path: Path) -> None:
     def vote(winner: str, turn: int = 2) -> dict[str, object]:
         return {"question_id": 1, "turn": turn, "model_a": "m", "model_b": "n",
@@ -185,6 +192,27 @@ def test_votes_of_several_judges_are_one_comparison(tmp_path: Path) -> None:
     assert pair.query.text == "[1] hello\n\n[2] and?"
     assert better == "[1] hi from m\n\n[2] bye from m"
     assert pair.models == (("m", "n") if pair.better == "first" else ("n", "m"))
+
+
+@pytest.mark.parametrize(
+    ("vote", "conversation", "message"),
+    [
+        ({}, {}, "conversations.jsonl, line 1 has no 'question_id'"),
+        ({}, {"question_id": 1, "model": "m"}, "votes.jsonl, line 1 has no 'question_id'"),
+        ({"question_id": 1, "turn": [1]}, {"question_id": 1, "model": "m"}, "has no 'turn'"),
+        (VOTE, SAID, "no 'conversation' up to turn 1"),
+        (VOTE, SAID | {"conversation": []}, "no 'conversation' up to turn 1"),
+        (VOTE, SAID | {"conversation": [{"content": "hi"}]}, "no 'conversation' up to turn 1"),
+        (VOTE, SAID | {"conversation": [{"role": "user", "content": 3}]}, "no 'conversation'"),
+    ],
+)
+def test_votes_of_another_kind_are_said(
+    tmp_path: Path, vote: dict[str, object], conversation: dict[str, object], message: str
+) -> None:
+    written(tmp_path / "votes.jsonl", [vote])
+    written(tmp_path / "conversations.jsonl", [conversation])
+    with pytest.raises(DataError, match=f"{message}.*: give the set as it was published"):
+        read_pairs(f"mt_bench_human@{tmp_path}")
 
 
 def test_a_sample_is_seeded_in_proportion_and_without_repeats() -> None:

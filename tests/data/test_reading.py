@@ -246,6 +246,12 @@ def test_places_that_hold_nothing(tmp_path: Path) -> None:
         read_queries(tmp_path)
     with pytest.raises(DataError, match="There is no file"):
         read_queries(tmp_path / "none.jsonl")
+    for place in ("Is this a question? " * 20, "~nosuchuser/x.jsonl", "xstest@~nosuchuser"):
+        with pytest.raises(DataError, match="There is no file") as caught:
+            read_queries(place)
+        assert len(str(caught.value)) < 400
+    with pytest.raises(DataError, match="cannot be written"):
+        write_jsonl("~nosuchuser/x.jsonl", [{"a": 1}])
     with pytest.raises(DataError, match="Write xstest@PATH"):
         read_queries("xstest")
     with pytest.raises(DataError, match=r"'nonesuch' is no public set. Known are advbench"):
@@ -298,8 +304,9 @@ def test_writing_is_all_or_nothing(tmp_path: Path) -> None:
     path = tmp_path / "out.jsonl"
     write_jsonl(path, [{"reply": "half a pair \ud800"}])
     before = path.read_bytes()
-    with pytest.raises(TypeError):
-        write_jsonl(path, [{"a": 1}, {"a": object()}])
+    for bad, message in [(object(), "not JSON serializable"), (math.nan, "finite numbers")]:
+        with pytest.raises(DataError, match=f"Record 2 cannot be written as JSON: .*{message}"):
+            write_jsonl(path, [{"a": 1}, {"a": bad}])
     assert path.read_bytes() == before
     assert json.loads(before) == {"reply": "half a pair \ud800"}
     assert [file.name for file in tmp_path.iterdir()] == ["out.jsonl"]

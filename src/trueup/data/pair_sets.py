@@ -18,6 +18,7 @@ Several votes on one comparison become their majority. Nothing is shipped or dow
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -26,9 +27,9 @@ from typing import Any
 
 from trueup.data.columns import checked, text_of
 from trueup.data.labels import digest, label, majority, placed
-from trueup.data.rows import Row, iterate_rows
+from trueup.data.rows import Row, expanded, iterate_rows
 from trueup.errors import DataError
-from trueup.types import Message, Pair, Query
+from trueup.types import Pair, Query
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,16 +49,16 @@ class PairSet:
 def read_pair_set(name: str, place: str) -> list[Pair]:
     """The comparisons of a set, ties among them. Raises `DataError`."""
     chosen = PAIR_SETS[name]
-    files = _files(name, chosen, Path(place).expanduser())
+    files = _files(name, chosen, expanded(place))
     pairs = chosen.read([list(iterate_rows(file)) for file in files])
     # Under the set's own name: files of one set may have come into another.
     return [replace(pair, query=replace(pair.query, source=name)) for pair in pairs]
 
 
 def _files(name: str, chosen: PairSet, path: Path) -> list[Path]:
-    if path.is_file() and len(chosen.stems) == 1:
+    if os.path.isfile(path) and len(chosen.stems) == 1:
         return [path]
-    for folder in (path, path / name, path / (chosen.folder or name)):
+    for folder in filter(os.path.isdir, (path, path / name, path / (chosen.folder or name))):
         found = [file for stem in chosen.stems if (file := _file(folder, chosen, stem)) is not None]
         if len(found) == len(chosen.stems):
             return found
@@ -83,6 +84,14 @@ def _reply(row: Row, column: str) -> str:
     return checked(row, column, value)
 
 
+def _named(row: Row, column: str) -> str | int:
+    """What a row says it belongs to."""
+    value = row.fields.get(column)
+    if not isinstance(value, str | int):
+        raise DataError(f"{row.where} has no {column!r}: give the set as it was published.")
+    return value
+
+
 def _llmbar(files: list[list[Row]]) -> Iterator[Pair]:
     for row in files[0]:
         yield Pair(
@@ -102,7 +111,7 @@ def _pandalm(files: list[list[Row]]) -> Iterator[Pair]:
     says = {0: "tie", 1: "first", 2: "second"}
     for row in files[0]:
         votes = [row.fields.get(f"annotator{number}") for number in (1, 2, 3)]
-        if not all(vote in says for vote in votes):
+        if not all(vote in list(says) for vote in votes):
             raise DataError(f"{row.where} lacks a vote of 0, 1 or 2 by each of three annotators.")
         models = str(row.fields.get("cmp_key", "")).split("_")
         asked = (row.fields.get("instruction"), row.fields.get("input"))
@@ -145,15 +154,12 @@ def _hhh(files: list[list[Row]]) -> Iterator[Pair]:
 
 def _mt_bench_human(files: list[list[Row]]) -> Iterator[Pair]:
     votes, conversations = files
-    said = {
-        (row.fields["question_id"], row.fields["model"]): row.fields["conversation"]
-        for row in conversations
-    }
+    said = {(_named(row, "question_id"), _named(row, "model")): row for row in conversations}
     ballots: defaultdict[tuple[Any, ...], list[str]] = defaultdict(list)
     for row in votes:
-        vote = row.fields
-        key = (vote["question_id"], vote["turn"], vote["model_a"], vote["model_b"])
-        ballots[(*key, str(vote.get("category", "")))].append(label(vote, "winner", row.where))
+        key = [_named(row, one) for one in ("question_id", "turn", "model_a", "model_b")]
+        category = str(row.fields.get("category", ""))
+        ballots[(*key, category)].append(label(row.fields, "winner", row.where))
     for (question, turn, one, other, category), cast in ballots.items():
         if (question, one) not in said or (question, other) not in said:
             continue
@@ -169,11 +175,21 @@ def _mt_bench_human(files: list[list[Row]]) -> Iterator[Pair]:
             yield placed(query, sides[1][1], sides[0][1], category, (other, one))
 
 
-def _turn(conversation: list[dict[str, str]], turn: int) -> tuple[str, str]:
+def _turn(row: Row, turn: Any) -> tuple[str, str]:
     """What was asked up to a turn, and what this model answered to it."""
-    turns = [Message(one["role"], one["content"]) for one in conversation[: 2 * turn]]  # type: ignore[arg-type]
-    asked = [one.content for one in turns if one.role == "user"]
-    given = [one.content for one in turns if one.role == "assistant"]
+    try:
+        turns = row.fields["conversation"][: 2 * turn]
+        asked, given = (
+            [checked(row, "conversation", one["content"]) for one in turns if one["role"] == role]
+            for role in ("user", "assistant")
+        )
+    except (KeyError, TypeError, AttributeError):
+        asked, given = [], []
+    if not asked or not given:
+        raise DataError(
+            f"{row.where} has no 'conversation' up to turn {turn!r}: give the set as it was "
+            "published."
+        )
     if len(asked) == 1:
         return asked[0], given[0]
     reply = "\n\n".join(f"[{at}] {text}" for at, text in enumerate(given, 1))

@@ -12,12 +12,13 @@ shipped or downloaded here; licences differ, look at each set's own.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from trueup.data.columns import Columns, first, optional, text_of, to_query
-from trueup.data.rows import HUB, Row, iterate_rows
+from trueup.data.rows import HUB, Row, expanded, iterate_rows
 from trueup.errors import DataError
 from trueup.types import Query
 
@@ -54,8 +55,8 @@ def read_rows(name: str, place: str) -> Iterator[tuple[Row, Query]]:
 def _sources(name: str, chosen: PublicSet, place: str) -> list[str | Path]:
     if place.startswith(HUB):
         return [place]
-    path = Path(place).expanduser()
-    if not path.is_dir():
+    path = expanded(place)
+    if not os.path.isdir(path):
         return [path]
     for folder in (path, *(path / below for below in (name, *chosen.folders))):
         found = [

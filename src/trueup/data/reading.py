@@ -27,7 +27,7 @@ from typing import Any, TypeVar
 
 from trueup.data.columns import Columns, checked, to_demonstration, to_query
 from trueup.data.public_sets import PUBLIC_SETS, read_public
-from trueup.data.rows import HUB, Row, iterate_rows
+from trueup.data.rows import HUB, Row, expanded, iterate_rows
 from trueup.errors import DataError
 from trueup.types import Demonstration, Query
 
@@ -93,15 +93,14 @@ def write_jsonl(path: str | os.PathLike[str], records: Iterable[Any]) -> int:
     Records are dataclasses or mappings. The file appears under its name when it is whole and on
     disk; until then, and if writing fails, what stood there before is untouched.
     """
-    target = Path(path).expanduser()
+    target = expanded(path)
     written = 0
     partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
     try:
         with partial.open("xb") as raw:
             file = gzip.GzipFile("", "wb", fileobj=raw, mtime=0) if _is_gzip(target) else raw
-            for record in records:
-                file.write(_line(record))
-                written += 1
+            for written, record in enumerate(records, 1):
+                file.write(_line(record, written))
             if file is not raw:
                 file.close()
             raw.flush()
@@ -158,7 +157,7 @@ def _given(source: Iterable[Any], column: str | None) -> Iterator[Query]:
 
 def _refuse_unknown_set(name: str, public: str, at: str) -> None:
     """A name that is neither a file nor a set, said before the file is looked for."""
-    if name.startswith(HUB) or Path(name).expanduser().exists():
+    if name.startswith(HUB) or os.path.exists(expanded(name)):
         return
     if public in PUBLIC_SETS:
         raise DataError(f"{name!r} says which public set but not where it is. Write {public}@PATH.")
@@ -186,13 +185,19 @@ def _bundled(name: str, read: Callable[[Row], Item]) -> list[Item]:
         return _all((read(row) for row in iterate_rows(path)), path, "seeds")
 
 
-def _line(record: Any) -> bytes:
+def _line(record: Any, number: int) -> bytes:
     fields = asdict(record) if is_dataclass(record) and not isinstance(record, type) else record
     try:
-        text = json.dumps(fields, ensure_ascii=False, allow_nan=False).encode()
+        text = json.dumps(fields, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise DataError(
+            f"Record {number} cannot be written as JSON: {error}. Give texts, finite numbers, "
+            "True, False, None, and lists and mappings of these."
+        ) from error
+    try:
+        return text.encode() + b"\n"
     except UnicodeEncodeError:  # half a surrogate pair, which a model may well emit
-        text = json.dumps(fields, allow_nan=False).encode()
-    return text + b"\n"
+        return json.dumps(fields).encode() + b"\n"
 
 
 def _is_gzip(path: Path) -> bool:

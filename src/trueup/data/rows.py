@@ -17,6 +17,7 @@ import csv
 import gzip
 import io
 import json
+import os
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ from trueup.errors import DataError
 HUB = "hub:"
 LONGEST_LINE = 64 * 1024 * 1024
 """Bytes. A longer line is a file of another kind, and would fill the memory."""
+LONGEST_SHOWN = 300
+"""Characters of a path in a message: it may be a whole text that somebody took for one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,7 @@ def iterate_rows(source: str | Path) -> Iterator[Row]:
     if isinstance(source, str) and source.startswith(HUB):
         yield from _hub_rows(source)
         return
-    path = Path(source).expanduser()
+    path = expanded(source)
     reader = _reader(path)
     try:
         yield from reader(path)
@@ -63,13 +66,22 @@ def iterate_rows(source: str | Path) -> Iterator[Row]:
         ) from error
 
 
+def expanded(place: str | os.PathLike[str]) -> Path:
+    """The path without `~`. What is no path at all, nobody's home or a whole text, stays as it is.
+
+    `os.path` says of such a path that nothing is there, where `Path` raises.
+    """
+    return Path(os.path.expanduser(place))
+
+
 def _reader(path: Path) -> Callable[[Path], Iterator[Row]]:
-    if path.is_dir():
+    if os.path.isdir(path):
         raise DataError(
             f"{path} is a folder. Give the file in it, or NAME@{path} for a public set."
         )
-    if not path.exists():
-        raise DataError(f"There is no file {path}. Check the path, or give 'seeds' for ours.")
+    if not os.path.exists(path):
+        shown = f"{path}"[:LONGEST_SHOWN]
+        raise DataError(f"There is no file {shown}. Check the path, or give 'seeds' for ours.")
     suffixes = [suffix.lower() for suffix in path.suffixes]
     if suffixes[-1:] == [".gz"]:
         suffixes.pop()
