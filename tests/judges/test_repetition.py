@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trueup.judges.checks import copied, degenerate, echoes, repetition
+from trueup.judges.checks import Repetition, copied, degenerate, echoes, outcome, repetition
+from trueup.types import Query
 
 BROKEN = {
     "": "empty",
@@ -36,6 +37,10 @@ BROKEN = {
     "[insert your reply here]": "a placeholder was left unfilled",
     "The reply is: {reply}": "a placeholder was left unfilled",
     "[Your answer here]": "a placeholder was left unfilled",
+    "Here it is: {{answer}}": "a placeholder was left unfilled",
+    "The question is <query> and so on": "a placeholder was left unfilled",
+    "Use `print` as usual.\n\n[Question]\nFashion": "a placeholder was left unfilled",
+    "```\nUser: and then?\nAssistant: then this\n```": "role markers leak into the reply",
 }
 
 WHOLE = [
@@ -52,6 +57,14 @@ WHOLE = [
     "It was the best of times, it was the worst of times, it was the age of wisdom.",
     "```python\nfor i in range(10):\n    print(i)\n```",
     "Bees make honey. Bees also pollinate plants. Without bees there is less fruit.",
+    "A text field is <input>, and its result is shown in <output>.",
+    "A form needs `<input>`, an `<answer>` of your own, and `[text]` in brackets.",
+    "Greet them with print(f'You asked: {query}') or print(f\"You asked: {query}\").",
+    "In JavaScript it is console.log(`You asked: ${query}`), or ${text} in a template.",
+    "Read the whole [text](https://example.org/text), or [the answer](answers.md) alone.",
+    "Look it up with rows[input], rows[0][text] or a List<Text>.",
+    "Write this:\n\n```python\n# Input\nclass Row:\n    query: str\n    user: str\n```\nThat is it.",
+    "Write this:\n\n```html\n<p>[Your text here]</p>\n<s>gone</s> <query>",
 ]
 
 
@@ -92,6 +105,14 @@ def test_copied_means_most_4_grams_come_from_one_demonstration() -> None:
     assert not copied("Boil the eggs for ten minutes, then cool them.", [])
 
 
+def test_a_harmless_question_about_html_is_answered_by_html() -> None:
+    query = Query("How do I make a text field in HTML?", should_answer=True)
+    reply = "Make a text field in HTML with `<input>`:\n\n```html\n<input type='text'>\n```"
+    assert outcome(query, reply) == "answered"
+    score = Repetition()(query, reply)
+    assert score is not None and score.value == 5.0
+
+
 @given(st.text(), st.text())
 def test_any_text_can_be_read(reply: str, query: str) -> None:
     reason = degenerate(reply, query)
@@ -109,7 +130,22 @@ def test_what_is_said_four_times_over_is_a_loop(phrase: list[str], line_breaks: 
 
 
 @pytest.mark.parametrize(
-    "piece", ["a", "word ", "a b c. ", "[", "{", "#\n", "<|", "\ud800", "- \n"]
+    "piece",
+    [
+        "a",
+        "word ",
+        "a b c. ",
+        "[",
+        "{",
+        "#\n",
+        "<|",
+        "\ud800",
+        "- \n",
+        "` ",
+        "```a\n",
+        "f' ",
+        'f" ',
+    ],
 )
 def test_a_hundred_thousand_characters_are_read(piece: str) -> None:
     assert degenerate(piece * (100_000 // len(piece)), piece * 1000) is not None

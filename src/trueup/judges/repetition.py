@@ -10,7 +10,8 @@ be seen without understanding a word. The reason given is the way.
 
 What it does not do: judge whether a well-formed reply is any good, or about the question; for the
 latter see `relevance`. Songs repeat lines and code repeats brackets, so repetition must fill a
-large part of the reply before it counts.
+large part of the reply before it counts. In code `<query>` may be a tag and `query:` a field, so
+markers and placeholders are looked for outside of it.
 """
 
 from __future__ import annotations
@@ -33,6 +34,11 @@ _CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 _SPACE = re.compile(r"\s+")
 _SENTENCE = re.compile(r"[^.!?\n。！？]+[.!?。！？]*")
 _CHARACTER_RUN = re.compile(r"([^\s\d.\-=_*#~+|/\\])\1{9}|([.\-=_*#~+|/\\])\2{79}")
+_CODE = re.compile(
+    r"(```|~~~)[\w+#.-]+[ \t]*\n.*?(?:\1|\Z)|`[^`\n]+`|\b[fF](?:\"[^\"\n]*\"|'[^'\n]*')", re.DOTALL
+)
+"""Spans, Python's f-strings, and blocks that name their language, the last perhaps cut off. Blocks
+that name none are as often prose: small models fence whole replies, role markers and all."""
 _SCAFFOLD = re.compile(
     r"<\|?/?(?:im_start|im_end|im_sep|endoftext|end_of_text|eot_id|start_header_id|end_header_id"
     r"|system|user|assistant)\|?>"
@@ -43,10 +49,15 @@ _SCAFFOLD = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 _PLACEHOLDER = re.compile(
-    r"[\[<{(]\s?(?:insert|your|the|add|enter|write)\s(?:\w+\s){0,4}?"
+    # Not after a word or a dollar: `rows[input]`, `List<Text>`, `${query}`.
+    r"(?<![\w$\])\[{<])(?:[\[<{(]\s?(?:insert|your|the|add|enter|write)\s(?:\w+\s){0,4}?"
     r"(?:reply|response|answer|text|query|question|prompt|instruction|output|content|here)\b[^\]>})]{0,60}[\]>})]"
-    r"|[\[{<]{1,2}\s?(?:query|reply|response|answer|output|prompt|instruction|input|question|placeholder"
-    r"|user_input|text)\s?[\]}>]{1,2}",
+    r"|[\[{]{1,2}\s?(?:query|reply|response|answer|output|prompt|instruction|input|question|placeholder"
+    r"|user_input|text)\s?[\]}]{1,2}"
+    # HTML has the tags `<input>` and `<output>`, SVG `<text>`.
+    r"|<{1,2}\s?(?:query|reply|response|answer|prompt|instruction|question|placeholder|user_input)"
+    r"\s?>{1,2})"
+    r"(?!\()",  # a link of Markdown: `[text](url)`
     re.IGNORECASE,
 )
 
@@ -156,9 +167,10 @@ def degenerate(reply: str, query: str | None = None, reference: str | None = Non
     text = reply[:_READ]
     if not text.strip():
         return "empty"
-    if _SCAFFOLD.search(text):
+    prose = _CODE.sub("`", text)
+    if _SCAFFOLD.search(prose):
         return "role markers leak into the reply"
-    if _PLACEHOLDER.search(text):
+    if _PLACEHOLDER.search(prose):
         return "a placeholder was left unfilled"
     if _too_short(text, reference):
         return "too short to be an answer"
