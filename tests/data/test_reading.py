@@ -307,6 +307,8 @@ def test_writing_is_all_or_nothing(tmp_path: Path) -> None:
     for bad, message in [(object(), "not JSON serializable"), (math.nan, "finite numbers")]:
         with pytest.raises(DataError, match=f"Record 2 cannot be written as JSON: .*{message}"):
             write_jsonl(path, [{"a": 1}, {"a": bad}])
+    with pytest.raises(DataError, match="Record 1 cannot be written"):
+        write_jsonl(tmp_path / "out.jsonl.gz", [{"a": math.nan}])
     assert path.read_bytes() == before
     assert json.loads(before) == {"reply": "half a pair \ud800"}
     assert [file.name for file in tmp_path.iterdir()] == ["out.jsonl"]

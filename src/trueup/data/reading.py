@@ -18,7 +18,7 @@ import json
 import os
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import asdict, is_dataclass
 from importlib import resources
 from itertools import islice
@@ -98,11 +98,10 @@ def write_jsonl(path: str | os.PathLike[str], records: Iterable[Any]) -> int:
     partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
     try:
         with partial.open("xb") as raw:
-            file = gzip.GzipFile("", "wb", fileobj=raw, mtime=0) if _is_gzip(target) else raw
-            for written, record in enumerate(records, 1):
-                file.write(_line(record, written))
-            if file is not raw:
-                file.close()
+            zipped = gzip.GzipFile("", "wb", fileobj=raw, mtime=0) if _is_gzip(target) else None
+            with zipped or nullcontext(raw) as file:
+                for written, record in enumerate(records, 1):
+                    file.write(_line(record, written))
             raw.flush()
             os.fsync(raw.fileno())
         partial.replace(target)
