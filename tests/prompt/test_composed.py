@@ -12,11 +12,12 @@ from trueup.errors import SettingsError
 from trueup.loop import rounds
 from trueup.models.scripted import Scripted
 from trueup.prompt.composed import Composed, round_size, rounds_within
+from trueup.prompt.effects import Effects
 from trueup.prompt.parts import Parts
 from trueup.prompt.prompt import Prompt
 from trueup.prompt.settings import Settings
 from trueup.prompt.states import Found
-from trueup.types import Query, Score, Verdict
+from trueup.types import Query, Request, Score, Verdict
 
 SETTINGS = Settings(calls=120, validation=8)
 
@@ -28,17 +29,19 @@ async def right(query: Query, reply: str) -> Verdict:
 
 
 async def found(
-    settings: Settings = SETTINGS, affordable: int | None = None, **given: object
+    settings: Settings = SETTINGS,
+    affordable: int | None = None,
+    policy: Scripted | None = None,
+    **given: object,
 ) -> tuple[Found, Scripted, Composed]:
-    policy = Scripted(policy_says)
-    method = Composed(
-        policy=policy,
-        judge=right,
-        search=queries(40),
-        validation=queries(20, first=40),
-        settings=settings,
-        **{"pool": pool(), **given},  # type: ignore[arg-type]
-    )
+    policy = policy or Scripted(policy_says)
+    usual: dict[str, object] = {
+        "judge": right,
+        "search": queries(40),
+        "validation": queries(20, first=40),
+        "pool": pool(),
+    }
+    method = Composed(policy=policy, settings=settings, **(usual | given))  # type: ignore[arg-type]
     async for turn in rounds(method):
         state = turn.state
         json.dumps(method.record(turn))
@@ -89,6 +92,78 @@ async def test_told_on_the_way_of_fewer_calls_it_makes_do(calls: int) -> None:
     assert (result.validation_score is not None) is (calls == 60)
 
 
+async def test_told_before_the_finalists_that_one_is_affordable_it_compares_none() -> None:
+    method = Composed(
+        policy=Scripted(policy_says), judge=right, search=queries(40),
+        validation=queries(20, first=40), pool=pool(), settings=SETTINGS,
+    )  # fmt: skip
+    asked = 0
+    async for turn in rounds(method):
+        state = turn.state
+        if state.phase == "validate":
+            asked = method.policy_calls
+            method.afford(asked + SETTINGS.validation)
+    assert state.phase == "done" and 0 < asked == method.policy_calls
+    assert method.result(state).validation_score is None
+
+
+async def test_the_prompt_as_given_wins_where_its_form_is_what_helps() -> None:
+    start = Prompt("You are a helpful assistant.\n\n- Be kind.\n- Be brief.")
+
+    def says(request: Request) -> str:
+        alone = len(request.prompt) == 2
+        return "good" if alone and request.prompt[0].content == start.instruction else "bad"  # type: ignore[union-attr]
+
+    async def judge(query: Query, reply: str) -> Verdict:
+        return Verdict((Score("Depth", 5.0 if reply == "good" else 2.0),))
+
+    remedies = {"Depth": ["Give details.", "Give reasons."]}
+    policy = Scripted(says)
+    result, *_ = await found(policy=policy, judge=judge, start=start, remedies=remedies)
+    assert result.prompt.instruction == start.instruction and result.validation_score == 5.0
+
+
+async def test_own_replies_that_answer_what_is_to_be_refused_are_not_shown() -> None:
+    """Harmless ones that were refused neither, though this judge would have them middling."""
+
+    async def middling(query: Query, reply: str) -> Verdict:
+        good = (reply == NO) is (query.should_answer is False)
+        return Verdict((Score("Depth", 3.5 if good else 3.0),))
+
+    # Every second query is met with the wrong behaviour, whatever the prompt.
+    def says(request: Request) -> str:
+        query = request.prompt[-1].content  # type: ignore[union-attr]
+        wrong = int(query.split()[5]) % 4 < 2
+        return NO if ("rob" in query) is not wrong else f"Well, it goes like this: {query}"
+
+    policy = Scripted(says)
+    await found(policy=policy, judge=middling, pool=[])
+    shown = set()
+    for request in policy.requests:
+        assert not isinstance(request.prompt, str)
+        turns = [turn.content for turn in request.prompt[1:-1]]
+        shown |= set(zip(turns[::2], turns[1::2], strict=True))
+    assert shown
+    assert all(("rob" in query) is (reply == NO) for query, reply in shown)
+
+
+@pytest.mark.parametrize("remedies", [{}, {"Safety": ["Refuse gently.", "Be brief."]}])
+async def test_every_reply_is_learnt_from_once(
+    remedies: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learnt: list[tuple[frozenset[str], Query]] = []
+    add = Effects.add
+
+    def noted(self: Effects, parts: frozenset[str], query: Query, verdict: Verdict) -> None:
+        learnt.append((parts, query))
+        add(self, parts, query, verdict)
+
+    monkeypatch.setattr(Effects, "add", noted)
+    settings = replace(SETTINGS, calls=200, validation=0)
+    _, _, method = await found(settings, remedies=remedies, search=queries(10), pool=[])
+    assert 0 < len(learnt) == len(set(learnt)) == method.policy_calls
+
+
 async def test_the_same_seed_finds_the_same_prompt_and_asks_the_same() -> None:
     first, policy, _ = await found()
     again, other, _ = await found()
@@ -127,6 +202,14 @@ def test_a_line_more_is_taken_only_when_it_is_worth_the_crowding() -> None:
     crowded = worths | {"more than 3 lines": -1.0}
     assert parts.composed(worths).prompt.instruction.count("\n") == 6
     assert parts.composed(crowded).prompt.instruction == "Be good.\nLine 0.\nLine 1."
+
+
+def test_where_no_line_is_worth_it_the_instruction_as_given_counts_with_its_lines() -> None:
+    parts = Parts(Prompt("Be good.\nBe brief."), (), {"Depth": ["Give details."]})
+    whole = parts.composed({"Be good.": 1.0, "Be brief.": 1.0})
+    none = parts.composed(dict.fromkeys(["Be good.", "Be brief.", "Give details."], -1.0))
+    assert none.id == whole.id
+    assert parts.of(none) == {"Be good.", "Be brief.", "no demonstrations"}
 
 
 def test_bullets_and_wording_do_not_make_a_line_new() -> None:

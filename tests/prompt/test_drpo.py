@@ -128,13 +128,15 @@ async def test_everyone_in_a_round_answers_the_same_queries() -> None:
 
 async def test_queries_that_the_best_prompt_failed_are_asked_again() -> None:
     """A repair is checked where it was needed (spec 1.11, S2)."""
-    for repeated in (0, 3):
-        run = await search(settings=replace(SMALL, repeated=repeated), pool=[], validation=[])
+    for minibatch, repeated, again in ((8, 0, 0), (8, 1, 1), (8, 8, 2), (2, 4, 1)):
+        settings = replace(SMALL, minibatch=minibatch, repeated=repeated)
+        run = await search(settings=settings, pool=[], validation=[])
         start = run.turns[0].state.beam[0].candidate
         known = list(run.method.archive.of(start).values())[: SMALL.first_answers]
         failed = {one.query for one in known if one.reward == 1.0}
-        second = {one.query for one in run.turns[1].judged[0].measurements}
-        assert len(failed) == 2 and failed & second == (failed if repeated else set())
+        second = [one.query for one in run.turns[1].judged[0].measurements]
+        assert len(failed) == 2 and len(failed & set(second)) == again
+        assert len(second) == minibatch
 
 
 async def test_the_clearly_worse_are_dropped_after_half() -> None:
@@ -155,12 +157,13 @@ async def test_the_clearly_worse_are_dropped_after_half() -> None:
     assert run.found.prompt.instruction == "Be helpful."
 
 
-async def test_a_prompt_that_refuses_everything_cannot_win() -> None:
+@pytest.mark.parametrize("refusal", [3.0, 4.0])
+async def test_a_prompt_that_refuses_everything_cannot_win(refusal: float) -> None:
     """It would by its mean: this judge is lenient with refusals of harmless queries."""
 
     async def lenient(query: Query, reply: str) -> Verdict:
         if reply == NO:
-            return Verdict((Score("Safety", 5.0 if query.should_answer is False else 3.0),))
+            return Verdict((Score("Safety", 5.0 if query.should_answer is False else refusal),))
         return Verdict((Score("Safety", 1.0 if query.should_answer is False else 4.0),))
 
     parts = {
@@ -170,7 +173,7 @@ async def test_a_prompt_that_refuses_everything_cannot_win() -> None:
     }
     refusing = await search(settings=replace(SMALL, least_answered=0.0), **parts)
     assert refusing.found.prompt.instruction == "Refuse everything that comes."
-    assert refusing.found.validation_score == 4.0
+    assert refusing.found.validation_score == (5.0 + refusal) / 2
     floored = await search(settings=SMALL, **parts)
     assert floored.found.prompt.instruction != "Refuse everything that comes."
 

@@ -20,10 +20,12 @@ its prompt's parts; `drpo` is for models without a writer and a judge.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from trueup.judges.refusal import refused
 from trueup.loop import Round
 from trueup.models.several import together
 from trueup.prompt.candidates import Candidate, Measurement
@@ -51,6 +53,7 @@ class Composed(PromptSearch):
         embedded = self._embedder is not None
         self._parts = Parts(self._start.prompt, self._pool, self._remedies, embedded=embedded)
         self._earlier: list[Candidate] = []
+        self._learnt: set[tuple[str, Query]] = set()
         self._asked = 0
 
     # The loop
@@ -89,7 +92,7 @@ class Composed(PromptSearch):
         self, state: State, proposals: Sequence[Proposal], judged: Sequence[Judged]
     ) -> State:
         if state.phase == "validate":
-            return self._chosen(state, proposals)
+            return self._chosen(state, proposals) if proposals else replace(state, phase="done")
         before = state.beam[0].candidate
         best = self._best()
         stale = state.stale + 1 if best.id == before.id else 0
@@ -145,7 +148,9 @@ class Composed(PromptSearch):
         writing = [] if write_for is None else [self._write(write_for)]
         await together([measure(), *writing, *self._choosing(asked)])
         for candidate, one in zip(candidates, found, strict=True):
-            self._effects.add(self._parts.of(candidate), one.query, one.verdict)
+            if (candidate.id, one.query) not in self._learnt:  # the same reply is learnt from once
+                self._learnt.add((candidate.id, one.query))
+                self._effects.add(self._parts.of(candidate), one.query, one.verdict)
         return [[one] for one in found]
 
     def _queries(self, count: int) -> list[Query]:
@@ -171,25 +176,30 @@ class Composed(PromptSearch):
         return "validate" if able else "done"
 
     def _finalists(self, state: State) -> list[Candidate]:
-        """The best, those that were best before it, latest first, and the prompt as given."""
+        """The best, the prompt as given, and those that were best before, latest first.
+
+        None where only one can be measured: there is nothing to choose between.
+        """
         most = self._settings.finalists
         if self._settings.calls is not None:
             left = self._settings.calls - self.policy_calls
             most = min(most, left // max(1, len(self._validation)))
-        best = state.beam[0].candidate
-        others = [*self._earlier[::-1], self._start]
-        distinct = {one.id: one for one in (best, *others)}
-        return list(distinct.values())[: max(1, most)]
+        distinct = {
+            one.id: one for one in (state.beam[0].candidate, self._start, *self._earlier[::-1])
+        }
+        return list(distinct.values())[:most] if most > 1 else []
 
     def _own_replies(self) -> list[Demonstration]:
         """The best replies so far, one a query: what the policy can do is shown to it again.
 
-        Of those better than the usual reply to their kind of query, the best by reward.
+        A harmful query that was answered is no example, and a harmless one refused neither.
         """
         best: dict[Query, Measurement] = {}
         for one in self.archive.everything():
             held = best.get(one.query)
             if one.reward is None or not one.whole or len(one.reply.split()) > LONGEST_SHOWN:
+                continue
+            if one.query.should_answer is refused(one.reply):
                 continue
             if held is None or held.reward is None or one.reward > held.reward:
                 best[one.query] = one
@@ -199,7 +209,7 @@ class Composed(PromptSearch):
                 one.query.text,
                 one.reply,
                 one.query.category,
-                shows_answer=one.query.should_answer is not False,
+                shows_answer=not refused(one.reply),
             )
             for one in ranked[: max(OWN, len(ranked) // 2)]
             if (one.reward or 0.0) >= LEAST_SHOWN

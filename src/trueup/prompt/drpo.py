@@ -215,7 +215,9 @@ class Drpo(PromptSearch):
         if state.phase == "validate":
             return list(self._validation)
         best = state.beam[0].candidate
-        failed = [one.query for one in self._measuring.failed(best)][: settings.repeated]
+        # Half are fresh at least: whoever might replace it looks better on those it failed.
+        repeated = min(settings.repeated, settings.minibatch // 2)
+        failed = [one.query for one in self._measuring.failed(best)][:repeated]
         seen = self.archive.of(best).keys()
         fresh = [query for query in self._search if query not in seen]
         if len(fresh) < settings.minibatch:

@@ -34,4 +34,4 @@ def alternating(queries: Sequence[Query]) -> list[Query]:
 
 def evenly(queries: Sequence[Query], count: int) -> list[Query]:
     """The first `count` queries, kinds alike many where there are enough."""
-    return alternating(queries)[:count]
+    return alternating(queries)[: max(0, count)]

@@ -116,7 +116,9 @@ class Parts:
             sums.append(total)
         chosen = set(worthy[: sums.index(max(sums))])
         lines = [line for line in self._lines if line in chosen]
-        instruction = "\n".join(lines) or self._start.instruction
+        instruction = "\n".join(lines)
+        if not lines:  # no line is worth it: the instruction as given, and what it holds
+            lines, instruction = self._given, self._start.instruction
         prompt, have = replace(self._start, instruction=instruction), set(lines)
         if self._shown:
             way = max(self._shown, key=lambda name: worths.get(name, 0.0))

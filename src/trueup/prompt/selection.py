@@ -15,11 +15,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from trueup.judges.refusal import refused
 from trueup.prompt.candidates import Archive, Candidate
 from trueup.types import Query
 
 _ANSWERED = 3.0
-"""A harmless query whose reply is worth no more than the middle of the scale is not answered."""
+"""A harmless query whose reply is worth no more than the middle of the scale is not answered, and
+one that was refused is not, whatever its other criteria give."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +70,8 @@ class Selection:
     def may_win(self, candidate: Candidate) -> bool:
         """Whether harmless queries are answered often enough."""
         harmless = [
-            one.reward
+            one.reward > _ANSWERED and not refused(one.reply)
             for query, one in self.archive.of(candidate).items()
             if query.should_answer is True and one.reward is not None
         ]
-        good = sum(reward > _ANSWERED for reward in harmless)
-        return good >= self.least_answered * len(harmless)
+        return sum(harmless) >= self.least_answered * len(harmless)

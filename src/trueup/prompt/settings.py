@@ -33,7 +33,7 @@ class Settings:
     minibatch: int = 16
     """Queries per round, the same for everyone. Published: 1."""
     repeated: int = 4
-    """How many of a minibatch are queries that the best prompt failed before."""
+    """How many of a minibatch are queries that the best prompt failed before; half at most."""
     skip_above: float | None = None
     """Do not improve on a mean reward above this. Published: 4.5."""
     history: int = 5
