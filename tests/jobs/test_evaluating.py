@@ -220,6 +220,38 @@ async def test_one_model_alone_judged_by_another(
     assert found["costs"]["in_all"].keys() == {"model", "judge"}
 
 
+async def test_a_judge_that_is_named_judges_the_embedded_model_too(tmp_path: Path) -> None:
+    def judge(request: Request) -> str:
+        assert request.schema is not None
+        return json.dumps({n: {"reason": "so", "score": 3} for n in request.schema["properties"]})
+
+    (tmp_path / "mine.jsonl").write_text('{"query": "Name a river."}\n')
+    models = {"embedded": Scripted(naive, "embedded"), "expert": Scripted(judge, "expert")}
+    asked = job(tmp_path, model="embedded", against=None, judge_model="expert",
+                benchmarks=(f"queries@{tmp_path / 'mine.jsonl'}",))  # fmt: skip
+    found = (await evaluate(asked, models=models)).results
+    assert found["judge"].startswith("expert writes its reasons.")
+    assert found["benchmarks"]["queries"]["headline"]["before"]["value"] == 3.0
+    assert len(models["expert"].requests) == 1
+
+
+async def test_a_win_rate_needs_someone_to_win_against(tmp_path: Path) -> None:
+    rows = [{"instruction": f"Name river {n}."} for n in range(4)]
+    path = tmp_path / "alpaca_eval.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    models = policy()
+    alone = {"model": "policy", "judge": "checks", "benchmarks": (f"alpaca_eval@{path}",)}
+    with pytest.raises(SettingsError, match=r"has no reference replies .* --against"):
+        await evaluate(job(tmp_path, against=None, **alone), models=models)
+    assert models["policy"].requests == []
+    found = (await evaluate(job(tmp_path, against="policy", **alone), models=models)).results
+    assert found["benchmarks"]["alpaca_eval"]["headline"]["n"] == 4
+    path.write_text("".join(json.dumps(row | {"output": "The Nile."}) + "\n" for row in rows))
+    asked = job(tmp_path, against=None, out=str(tmp_path / "alone"), **alone)
+    found = (await evaluate(asked, models=models)).results
+    assert found["benchmarks"]["alpaca_eval"]["headline"]["n"] == 4
+
+
 async def test_judged_replies_as_parquet(tmp_path: Path) -> None:
     parquet = pytest.importorskip("pyarrow.parquet")
     await evaluate(job(tmp_path, parquet=True, n=12), models=policy())
@@ -255,6 +287,8 @@ async def test_what_makes_no_sense_is_said_before_anything_is_asked(tmp_path: Pa
         ({"model": "nowhere/run"}, DataError, "There is no nowhere/run"),
         ({"against": None, "until": True}, SettingsError, "--until needs something to decide"),
         ({"judge": "guess"}, SettingsError, "'guess' is no way to judge"),
+        ({"judge": "checks", "judge_model": "x"}, SettingsError, "checks asks no model"),
+        ({"prices": {"policy": (1, 2)}}, SettingsError, "'policy' is no role in an evaluation"),
         ({"budget_calls": -1}, SettingsError, "A budget of -1 calls makes no sense"),
     ]:
         with pytest.raises(error, match=told):
@@ -277,6 +311,14 @@ async def test_the_folder_of_another_run_is_left_as_it_is(tmp_path: Path) -> Non
         name: f"{name} of `trueup align`"
         for name in ("run.json", "job.toml", "results.json", "finished.json")
     }
+
+
+async def test_a_run_killed_while_its_settings_were_written_begins_again(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    for name in ("run.json", "run.lock", ".evaluate.json.writing"):
+        (tmp_path / "run" / name).write_text("")
+    assert (await evaluate(job(tmp_path, n=2), models=policy())).results["stopped"] is None
+    assert not (tmp_path / "run" / ".evaluate.json.writing").exists()
 
 
 def test_an_estimate_is_an_upper_bound_of_the_calls(tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ Judge = Annotated[
     str | None,
     typer.Option(
         help="Who judges where code cannot: checks (code all the same; the default where the "
-        "model is embedded), written or likelihood."
+        "model is embedded and no --judge-model named), written or likelihood."
     ),
 ]
 
@@ -90,7 +90,9 @@ def evaluate(
     budget_minutes: options.BudgetMinutes = None,
     price: Annotated[
         list[str] | None,
-        typer.Option(help="ROLE=IN,OUT: USD per million tokens of model, against or judge."),
+        typer.Option(
+            help="ROLE=IN,OUT: USD per million tokens of model, against, judge or embedder."
+        ),
     ] = None,
     out: options.Out = None,
     dry_run: options.Dry = False,

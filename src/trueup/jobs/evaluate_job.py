@@ -34,7 +34,7 @@ from trueup.models.named import is_remote, open_model, storable
 from trueup.types import Sampling, mean
 
 FOLDER = "runs"
-MODEL, AGAINST, JUDGE = "model", "against", "judge"
+MODEL, AGAINST, JUDGE, EMBEDDER = "model", "against", "judge", "embedder"
 LETTERS_PER_TOKEN = 4
 LOOKED_AT = 200
 """Items of a benchmark that an estimate is made from."""
@@ -56,7 +56,8 @@ class EvaluateJob:
     """Another one to compare with on the same queries; "plain" for the run's model without its
     prompt."""
     judge: Kind | None = None
-    """checks by default where the model is embedded, which is a weak judge, else written."""
+    """checks by default where the model is embedded, which is a weak judge, and no other judges;
+    else written."""
     judge_model: str | None = None
     """Who judges, where a model does: the model itself, without its prompt, by default."""
     max_tokens: int | None = None
@@ -77,7 +78,7 @@ class EvaluateJob:
     budget_usd: float | None = None
     budget_minutes: float | None = None
     prices: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    """USD per million tokens in and out of model, against and judge."""
+    """USD per million tokens in and out of model, against, judge and embedder."""
     out: str | None = None
 
     def same(self) -> dict[str, Any]:
@@ -155,9 +156,7 @@ class Prepared:
 
     def paid(self) -> list[str]:
         """Models on other machines that would be called."""
-        used = {subject.model_name for subject in self.subjects}
-        used |= {self.judge_name} if self.asks_judge else set()
-        return sorted(self.models[name].identity for name in used if is_remote(self.models[name]))
+        return sorted({one.identity for one in self.models.values() if is_remote(one)})
 
     def sampling(self, benchmark: Benchmark) -> Sampling:
         """How replies are drawn, by every subject alike."""
@@ -193,6 +192,16 @@ def prepare(job: EvaluateJob, models: Mapping[str, Model] | None = None) -> Prep
         raise SettingsError("Nothing to evaluate on: name a benchmark with --benchmark NAME@PATH.")
     if job.judge is not None and job.judge not in KINDS:
         raise SettingsError(f"{job.judge!r} is no way to judge: write one of {', '.join(KINDS)}.")
+    if job.judge == "checks" and job.judge_model is not None:
+        raise SettingsError(
+            "--judge checks asks no model: leave out --judge-model, or write --judge written or "
+            "likelihood."
+        )
+    if unknown := job.prices.keys() - {MODEL, AGAINST, JUDGE, EMBEDDER}:
+        raise SettingsError(
+            f"{min(unknown)!r} is no role in an evaluation: give the price of model, against, judge or "
+            "embedder."
+        )
     if job.until and job.against is None:
         raise SettingsError("--until needs something to decide: name another with --against.")
     if job.parquet and importlib.util.find_spec("pyarrow") is None:
@@ -202,10 +211,16 @@ def prepare(job: EvaluateJob, models: Mapping[str, Model] | None = None) -> Prep
         benchmark, place = named(text)
         if benchmark.name in found:
             raise SettingsError(f"{benchmark.name} is named twice: name each benchmark once.")
+        if benchmark.judged == "pairs" and job.against is None and not _rivals(benchmark, place):
+            raise SettingsError(
+                f"{place} has no reference replies to compare with: name another model with "
+                "--against."
+            )
         found[benchmark.name] = (benchmark, place, count(benchmark.read, place))
     subject = Subject.of(job.model)
     subjects = (subject,) if job.against is None else (Subject.of(job.against, subject), subject)
-    judge = job.judge or ("checks" if subject.model_name == "embedded" else "written")
+    weak = subject.model_name == "embedded" and job.judge_model is None
+    judge = job.judge or ("checks" if weak else "written")
     judge_name = storable(job.judge_model or subject.model_name)
     wanted = {one.model_name for one in subjects}
     wanted |= {one.aligned.embedder_name for one in subjects if one.aligned} - {None}  # type: ignore[arg-type]
@@ -213,6 +228,11 @@ def prepare(job: EvaluateJob, models: Mapping[str, Model] | None = None) -> Prep
     wanted |= {judge_name} if prepared.asks_judge else set()
     opened = {name: (models or {}).get(name) or open_model(name) for name in wanted}
     return replace(prepared, models=opened)
+
+
+def _rivals(benchmark: Benchmark, place: str) -> bool:
+    """Whether any item has another model's reply."""
+    return any(item.rival is not None for item in benchmark.read(place))
 
 
 def _expected(prepared: Prepared, benchmark: Benchmark, seen: list[Item], n: int) -> Expected:

@@ -30,7 +30,7 @@ from trueup.evaluation.items import sampled
 from trueup.evaluation.sheet import Sheet
 from trueup.evaluation.statistics import Interval
 from trueup.evaluation.streaming import answered
-from trueup.jobs.evaluate_job import JUDGE, EvaluateJob, Prepared, prepare
+from trueup.jobs.evaluate_job import EMBEDDER, JUDGE, EvaluateJob, Prepared, prepare
 from trueup.jobs.subjects import Letters, added
 from trueup.models.budgeted import Budget, Budgeted, Price, price_of
 from trueup.models.model import Checkable, Model
@@ -214,7 +214,7 @@ class _Running:
         subject = self._prepared.subjects[at]
         sent = Letters(self._paid(self._prepared.labels[at], subject.model_name))
         name = subject.aligned.embedder_name if subject.aligned else None
-        embedder = self._paid("embedder", name) if name else None
+        embedder = self._paid(EMBEDDER, name) if name else None
         return Letters(subject.model(sent, embedder)), sent
 
     def _paid(self, role: str, name: str) -> Model:
