@@ -158,6 +158,15 @@ async def test_a_folder_with_other_files_is_left_alone(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["thesis.tex"]
 
 
+async def test_a_run_killed_while_its_job_was_written_begins_again(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    for name in ("run.json", "run.lock", ".job.toml.writing"):
+        (tmp_path / "run" / name).write_text("")
+    await run(a_job(tmp_path))
+    assert (tmp_path / "run" / "finished.json").exists()
+    assert not (tmp_path / "run" / ".job.toml.writing").exists()
+
+
 async def test_a_spent_budget_ends_the_search_and_not_the_report(tmp_path: Path) -> None:
     events: list[Event] = []
     policy = Scripted(naive)

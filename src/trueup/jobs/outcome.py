@@ -38,11 +38,9 @@ class Outcome:
 def finished(plan: Plan) -> Outcome | None:
     """The run's outcome if it has one. Raises `SettingsError` where another job has the folder."""
     folder = plan.job.folder
-    if not folder.is_dir() or not any(folder.iterdir()):
+    if results_file.is_fresh(folder):
         return None
     if not (folder / job_file.FILE).is_file():
-        if {one.name for one in folder.iterdir()} <= results_file.STARTED:
-            return None
         raise SettingsError(
             f"{folder} holds other files and no run: choose another folder with --out."
         )

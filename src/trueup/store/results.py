@@ -15,11 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from trueup.errors import SettingsError, StoreError
-from trueup.store.runs import read_run
+from trueup.store.runs import ABOUT, LOCK, UNREADY, read_run
 
 FILE = "results.json"
-STARTED = {"run.json", "run.lock"}
-"""What a run has that was stopped before its settings were written."""
 
 
 def load(folder: Path, again: str = "The same command again goes on.") -> Mapping[str, Any]:
@@ -33,18 +31,23 @@ def load(folder: Path, again: str = "The same command again goes on.") -> Mappin
     return found
 
 
+def is_fresh(folder: Path) -> bool:
+    """Whether nobody was there before, or a run that was stopped before its settings were there."""
+    if not folder.is_dir():
+        return True
+    return {one.name for one in folder.iterdir() if not one.match(UNREADY)} <= {ABOUT, LOCK}
+
+
 def begun(folder: Path, settings: Mapping[str, Any], file: str) -> bool:
     """Whether a run with these settings was in the folder before.
 
     `file` is where its settings are. Raises `SettingsError` where the folder holds something else.
     """
-    if not folder.is_dir() or not any(folder.iterdir()):
+    if is_fresh(folder):
         return False
     try:
         before = json.loads((folder / file).read_text("utf-8"))
     except (OSError, ValueError):
-        if {one.name for one in folder.iterdir()} <= STARTED:
-            return False
         raise SettingsError(
             f"{folder} holds other files: choose another folder with --out."
         ) from None

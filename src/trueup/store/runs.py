@@ -41,6 +41,8 @@ CALLS = "calls.sqlite"
 LOCK = "run.lock"
 ABOUT = "run.json"
 FINISHED = "finished.json"
+UNREADY = ".*.writing"
+"""Files that a killed run was writing."""
 
 LEAST_FREE = 50 * 2**20
 """Bytes that must be free to begin: a few thousand calls with their requests."""
@@ -88,7 +90,7 @@ class RunFolder:
                 )
             self._lock = FolderLock(self.path / LOCK)
         try:
-            for leftover in self.path.glob(".*.writing"):
+            for leftover in self.path.glob(UNREADY):
                 leftover.unlink(missing_ok=True)
             if not (self.path / ABOUT).exists():
                 self._write(ABOUT, to_json({"created": _now(), "method": method}) + "\n")
