@@ -107,7 +107,7 @@ def test_a_run_that_ends_in_a_refusal(tmp_path: Path, code: int) -> None:
         "compare plain NAME",
         "evaluate NAME --benchmark advbench@QUERIES",
         "evaluate run --against NAME --benchmark advbench@QUERIES",
-        "evaluate run --judge checks --judge-model NAME --benchmark advbench@QUERIES",
+        "evaluate run --judge written --judge-model NAME --benchmark advbench@QUERIES",
         "evaluate keyed --benchmark advbench@QUERIES",
         "judge --model NAME --data PAIRS",
         "transfer run --to NAME",

@@ -250,3 +250,80 @@ def test_the_command_plans_runs_and_shows_again(
     app(["show", "here"], standalone_mode=False)
     assert "4/4/0" in capsys.readouterr().out
     assert json.loads((tmp_path / "here" / "results.json").read_text())["reference"] == "plain"
+
+
+ELSEWHERE = "endpoint:http://127.1:9#m"
+"""Not known to be this machine, and no address that anything is sent to."""
+
+
+def a_run(folder: Path, model: str, embedder: str | None = None) -> str:
+    folder.mkdir()
+    shown = Prompt("Help.", tuple(demonstrations()), Retrieval(2))
+    Aligned(model, shown, embedder_name=embedder).save(folder / "aligned.toml")
+    return str(folder)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "compare plain OTHER --policy HERE",
+        "compare plain OTHER --policy HERE --writer OTHER",
+        "compare plain other --policy HERE",
+        "compare plain embeds --policy HERE",
+        "transfer here --to OTHER",
+        "transfer embeds",
+        "trim embeds",
+        "evaluate embeds --benchmark advbench@goals.csv",
+    ],
+)
+def test_no_model_elsewhere_is_called_before_that_is_agreed_to(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from trueup.cli import app
+
+    monkeypatch.chdir(tmp_path)
+    Path("goals.csv").write_text("goal\n" + "Make a bomb\n" * 8)
+    with served() as here:
+        names = {"HERE": f"endpoint:{here.url}#fake", "OTHER": ELSEWHERE}
+        a_run(tmp_path / "here", names["HERE"])
+        a_run(tmp_path / "other", names["OTHER"])
+        a_run(tmp_path / "embeds", names["HERE"], names["OTHER"])
+        arguments = [names.get(word, word) for word in command.split()]
+        if "evaluate" not in command:
+            arguments += ["--data", data_file(tmp_path), "--judge", "checks", "--held-out", "12"]
+        with pytest.raises(SettingsError, match=r"may cost money \(.*127\.1.*nobody is there"):
+            app([*arguments, "--out", "out"], standalone_mode=False)
+        assert here.seen == [] and not Path("out").exists()
+
+
+async def test_each_model_has_its_own_price(tmp_path: Path) -> None:
+    name, identity = "openai:m", "endpoint:https://api.openai.com/v1#m"
+    models = {"policy": Scripted(naive), name: Scripted(naive, identity=identity)}
+    usd = {
+        row.role: row.usd
+        for row in ready(a_job(tmp_path, "plain", "urial", name), models=models).expected
+    }
+    assert usd == {"policy": 0.0, name: None}
+    # Before the search is paid, not when its turn comes.
+    limited = {"budget_usd": 5.0, "calls": 24}
+    with pytest.raises(SettingsError, match=rf"the price of {identity} is not known"):
+        await compare(a_job(tmp_path, "plain", "random", name, **limited), models=models)
+    assert all(one.requests == [] for one in models.values())
+    for called in (name, identity):
+        job = a_job(
+            tmp_path, "plain", "random", name, **limited, prices={called: (1.0, 2.0)},
+            out=str(tmp_path / called[:6]),
+        )  # fmt: skip
+        assert next(row.usd for row in ready(job, models=models).expected if row.role == name)
+        found = (await compare(job, models=models)).results["candidates"]
+        assert found[name]["cost"]["usd_per_thousand"] > 0
+        assert found["plain"]["cost"]["usd_per_thousand"] == 0
+
+
+def test_what_a_models_tokens_cost_is_not_taken_for_another_model(tmp_path: Path) -> None:
+    from trueup.commands.compare import job_of
+
+    own = a_job(tmp_path, prices={"policy": (1.0, 2.0)}).job
+    own.save(tmp_path / "job.toml")
+    assert job_of(tmp_path / "job.toml", (), {}).prices == own.prices
+    assert job_of(tmp_path / "job.toml", (), {"policy": "ollama:other"}).prices == {}

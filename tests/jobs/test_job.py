@@ -100,7 +100,7 @@ def test_what_is_left_out_is_decided(job: Job, decided: tuple[object, ...]) -> N
         ({"data": " "}, "data: it is empty: name something, or leave it out."),
         ({"data": "a.csv", "held_out_data": "a.csv"}, "held_out_data is the data searched on"),
         ({"published": True, "writer": "none"}, "the published method needs a writer"),
-        ({"prices": {"cook": [1, 2]}}, "prices.cook"),
+        ({"prices": {"cook": [1, 2]}}, "prices: 'cook' is neither a role"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(settings: dict[str, object], said: str) -> None:

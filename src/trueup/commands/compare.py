@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from trueup.jobs.comparing import Ready
     from trueup.jobs.estimate import Expected
     from trueup.jobs.job import Job
+    from trueup.models.model import Model
     from trueup.report.tables import Table
 
 T = TypeVar("T")
@@ -81,7 +82,7 @@ def compare(
     if dry_run:
         show(expected(prepared.expected))
         return
-    agreed_to(prepared.plan.paid(), prepared.expected, yes)
+    agreed_to(prepared.called, prepared.expected, yes)
     outcome = running(run(prepared, Progress()), interrupted(asked.folder))
     if outcome.shown_again:
         typer.echo(f"{outcome.folder} has finished before; nothing was asked again.\n")
@@ -140,14 +141,17 @@ def job_of(path: Path | None, names: Iterable[str], given: Mapping[str, Any]) ->
         if fields.get("published"):  # what that method had settled is not what ours would have
             kept = {name: value for name, value in kept.items() if name not in ("k", "calls")}
         if given.get("policy", fields["policy"]) != fields["policy"]:
-            follows = ("writer", "judge", "judge_model", "max_tokens", "frequency_penalty")
-            kept = {name: value for name, value in kept.items() if name not in follows}
+            follows = {"writer", "judge", "judge_model", "max_tokens", "frequency_penalty"}
+            left_out = follows | {"prices"}
+            kept = {name: value for name, value in kept.items() if name not in left_out}
     return Job.of(kept | dict(given))
 
 
-def agreed_to(paid: Mapping[str, str], rows: Iterable[Expected], yes: bool) -> None:
+def agreed_to(called: Mapping[str, Model], rows: Iterable[Expected], yes: bool) -> None:
     """The same question for every command that compares."""
-    who = "; ".join(f"{role}: {identity}" for role, identity in paid.items())
+    from trueup.jobs.trials import paid
+
+    who = "; ".join(f"{name}: {identity}" for name, identity in paid(called).items())
     agreed(who, yes, lambda: show(expected(rows)))
 
 

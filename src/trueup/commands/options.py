@@ -56,7 +56,10 @@ BudgetMinutes = Annotated[
 ]
 Price = Annotated[
     list[str] | None,
-    typer.Option(help="ROLE=IN,OUT: USD per million tokens of policy, writer or judge."),
+    typer.Option(
+        help="ROLE=IN,OUT or MODEL=IN,OUT: USD per million tokens of policy, writer, judge or "
+        "embedder, or of a model by its name. Give it once for each."
+    ),
 ]
 Out = Annotated[str | None, typer.Option(help="The run's folder; runs/NAME by default.")]
 Dry = Annotated[

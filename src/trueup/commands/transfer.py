@@ -49,7 +49,6 @@ def transfer(
     given = options.given(locals())
     from trueup.aligned import Aligned
     from trueup.jobs.transferring import TransferJob, ready, run
-    from trueup.models.named import is_remote
 
     given |= {"policy": Aligned.load(runs[0]).model_name}
     job = TransferJob(tuple(runs), tuple(to or ()), job_of(None, runs, given))
@@ -59,14 +58,7 @@ def transfer(
     if dry_run:
         show(expected(prepared.expected))
         return
-    from trueup.models.named import open_model
-
-    for name in prepared.models:
-        if name != prepared.plan.job.policy:
-            prepared.opened[name] = open_model(name)
-    every = {**prepared.opened, **prepared.plan.models}
-    paid = {name: model.identity for name, model in every.items() if is_remote(model)}
-    agreed_to(paid, prepared.expected, yes)
+    agreed_to(prepared.called, prepared.expected, yes)
     outcome = running(run(prepared, Progress()), interrupted(job.folder))
     show_transfer(outcome.results)
     typer.echo(f"\nThe page is {outcome.folder / 'report.md'}, the figures results.json beside it.")
@@ -109,7 +101,7 @@ def trim(
     if dry_run:
         show(expected(prepared.expected))
         return
-    agreed_to(prepared.plan.paid(), prepared.expected, yes)
+    agreed_to(prepared.called, prepared.expected, yes)
     outcome = running(carry_out(prepared, Progress()), interrupted(job.folder))
     show_trim(outcome.results)
     typer.echo(

@@ -25,10 +25,10 @@ from trueup.jobs.contest import OnEvent, contest
 from trueup.jobs.estimate import Expected, reserve
 from trueup.jobs.job import RUNS, Job
 from trueup.jobs.plan import Plan, prepare
-from trueup.jobs.trials import Trials, closing, reported, searched
+from trueup.jobs.trials import Trials, asked, check, closing, opened, reported, searched
 from trueup.judges.judge import Judge
 from trueup.models.budgeted import Budget
-from trueup.models.model import Checkable, Model
+from trueup.models.model import Model
 from trueup.report.tables import beside
 from trueup.store import results as results_file
 from trueup.store.calls import Calls
@@ -98,7 +98,14 @@ class Ready:
                 mine = searched(one.plan)
                 kept = mine if one.search != "random" else [r for r in mine if r.role != "writer"]
                 rows += [replace(row, part=f"search: {one.name}") for row in kept]
-        return rows + reported(self.plan, len(self.entered), len(self.plan.held_out))
+        names = [one.model_name for one in self.entered]
+        return rows + reported(self.plan, names, len(self.plan.held_out), self.opened)
+
+    @property
+    def called(self) -> dict[str, Model]:
+        """Every model that is called, by role or by name."""
+        searches = any(one.plan is not None for one in self.entered)
+        return asked(self.plan, searches=searches) | self.opened
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -137,8 +144,8 @@ def ready(
     entered = enter(job.candidates, plan, job.job, job.seeds)
     held_out, notes = fair(plan.held_out, entered)
     plan = replace(plan, held_out=held_out)
-    opened = {name: model for name, model in given.items() if name not in roles}
-    return Ready(job, plan, entered, (*plan.notes, *notes), opened)
+    names = [name for one in entered for name in (one.model_name, one.embedder_name)]
+    return Ready(job, plan, entered, (*plan.notes, *notes), opened(plan, names, given))
 
 
 async def compare(
@@ -161,16 +168,12 @@ async def run(ready: Ready, on_event: OnEvent = lambda event: None) -> CompareOu
             return CompareOutcome(folder_path, done, shown_again=True)
         budget = plan.job.budget()
         _enough(ready, budget)
-        await plan.check()
+        await check(plan, ready.called, budget)
         with RunFolder(folder_path, method="compare") as folder, Calls(folder.calls) as calls:
             folder.write_text(SETTINGS, json.dumps(ready.settings, indent=1) + "\n")
             # So that what was found can be tried elsewhere on nothing that its search has seen.
             folder.write_text(job_file.FILE, plan.job.model_copy(update={"out": None}).toml())
             trials = Trials(plan, calls, budget, ready.opened, on_event)
-            for one in ready.entered:
-                model = trials.model(one.model_name)
-                if isinstance(model, Checkable):
-                    await model.check()
             share = reserve(ready.expected, budget)
             found = await contest(
                 ready.entered, plan, ready.job.reference, trials, share, folder, on_event

@@ -41,6 +41,10 @@ PUBLISHED_REPLY = 2048
 """arXiv 2411.08733, code."""
 
 JudgeKind = Literal["checks", "dynamic", "likelihood", "perplexity"]
+PRICED = ("policy", "writer", "judge", "embedder")
+"""Roles that a price can be given for."""
+
+JUDGES = ("judge", "report_judge")
 Count = Annotated[int, Field(ge=1)]
 Price = Annotated[tuple[float, float], Field(description="USD per million tokens in, and out")]
 _NOT_IN_NAME = frozenset(
@@ -123,8 +127,8 @@ class Job(BaseModel):
     budget_tokens: int | None = None
     budget_usd: float | None = None
     budget_minutes: float | None = None
-    prices: dict[Literal["policy", "writer", "judge", "embedder"], Price] = {}
-    """What tokens cost by role, in USD per million: [in, out]."""
+    prices: dict[str, Price] = {}
+    """What tokens cost by role, or by a model's name, in USD per million: [in, out]."""
     out: str | None = None
     """The run's folder: runs/ and the job's name by default."""
 
@@ -141,6 +145,17 @@ class Job(BaseModel):
     @model_validator(mode="after")
     def _sensible(self) -> Self:
         if self.held_out_data is not None and self.held_out_data == self.data:
+    @field_validator("prices")
+    @classmethod
+    def _priced(cls, prices: dict[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
+        for name in prices:
+            if ":" not in storable(name) and name not in PRICED:
+                raise ValueError(
+                    f"{name!r} is neither a role ({', '.join(PRICED)}) nor a model such as "
+                    "openai:MODEL: correct it"
+                )
+        return prices
+
             raise ValueError(
                 "held_out_data is the data searched on: leave it out for a part of that"
             )
@@ -263,13 +278,13 @@ def read_prices(given: list[str]) -> dict[str, tuple[float, float]]:
     """Prices as they stand on a command line. Raises `SettingsError`."""
     prices = {}
     for one in given:
-        role, _, amounts = one.partition("=")
+        role, _, amounts = one.rpartition("=")
         try:
             tokens_in, tokens_out = (float(amount) for amount in amounts.split(","))
         except ValueError:
             raise SettingsError(
-                f"{one!r} is no price: write ROLE=IN,OUT in USD per million tokens, as in "
-                "policy=0.15,0.60."
+                f"{one!r} is no price: write ROLE=IN,OUT or MODEL=IN,OUT in USD per million "
+                "tokens, as in policy=0.15,0.60."
             ) from None
         prices[role.strip()] = (tokens_in, tokens_out)
     return prices

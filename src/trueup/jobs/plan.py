@@ -24,7 +24,7 @@ from trueup.jobs.scoring import BY_MODEL, criteria_of, judge_of, remedies_of, re
 from trueup.judges.criteria import Criterion
 from trueup.judges.judge import Judge
 from trueup.judges.standing import Calibrated, Standing
-from trueup.models.budgeted import Price
+from trueup.models.budgeted import Price, price_of
 from trueup.models.model import Checkable, Model
 from trueup.models.named import is_remote, open_model
 from trueup.prompt.prompt import PLAIN_INSTRUCTION, Prompt
@@ -144,18 +144,27 @@ class Plan:
         """The roles whose model is on somebody else's machine, and which it is."""
         return {role: model.identity for role, model in self.models.items() if is_remote(model)}
 
+    @property
+    def by_name(self) -> dict[str, Model]:
+        """The models by the names that the job has for them."""
+        found: dict[str, Model] = {}
+        for role, name in _names(self.job).items():
+            if role in self.models:
+                found.setdefault(name, self.models[role])
+        return found
+
     def price(self, role: str) -> Price | None:
         """What a role's tokens cost: as given, by role or by model; nothing on this machine."""
-        prices = self.job.prices
-        for other, model in self.models.items():
-            if model is self.models[role]:
-                given = prices.get(role) or prices.get(other)  # type: ignore[call-overload]
-                if given is not None:
-                    return Price(*given)
-        known = getattr(self.models[role], "price", None)
-        if isinstance(known, Price):
-            return known
-        return None if is_remote(self.models[role]) else Price(0.0, 0.0)
+        return self.price_of(self.models[role], role)
+
+    def price_of(self, model: Model, name: str) -> Price | None:
+        """The same of a model that is called so, by a role or by a name."""
+        called = (*self.models.items(), *self.by_name.items())
+        for one in (name, *(own for own, other in called if other is model), model.identity):
+            if one in self.job.prices:
+                return Price(*self.job.prices[one])
+        known = price_of(model)
+        return known if known is not None or is_remote(model) else Price(0.0, 0.0)
 
     async def check(self) -> None:
         """See that every model could answer. Raises `ModelUnavailable` or `ModelRefused`."""
@@ -251,17 +260,23 @@ def _start(job: Job, pool: tuple[Demonstration, ...]) -> Prompt:
     return Prompt(instruction, pool if k else (), Retrieval(k=k), job.format)
 
 
+def _names(job: Job) -> dict[str, str]:
+    """By role, the models that a settled job names."""
+    named = {
+        "policy": job.policy,
+        "writer": None if job.writer == "none" else job.writer,
+        "judge": job.judge_model,
+        "report_judge": job.report_judge_model,
+        "embedder": job.embedder,
+    }
+    return {role: name for role, name in named.items() if name is not None}
+
+
 def _opened(job: Job, given: Mapping[str, Model], judge: Judge | None) -> dict[str, Model]:
     """The model of every role that has one; roles that name the same share it."""
-    names = {"policy": job.policy}
-    if job.writer not in (None, "none"):
-        names["writer"] = str(job.writer)
-    if job.judge_model is not None and judge is None:
-        names["judge"] = job.judge_model
-    if job.report_judge_model is not None:
-        names["report_judge"] = job.report_judge_model
-    if job.embedder is not None:
-        names["embedder"] = job.embedder
+    names = _names(job)
+    if judge is not None:
+        names.pop("judge", None)
     models: dict[str, Model] = {}
     by_name: dict[str, Model] = {}
     for role, name in names.items():

@@ -24,9 +24,9 @@ from trueup.jobs.contenders import Contender, enter, fair
 from trueup.jobs.estimate import Expected
 from trueup.jobs.job import RUNS, Job
 from trueup.jobs.plan import Plan, prepare
-from trueup.jobs.trials import Trials, closing, reported
+from trueup.jobs.trials import Trials, asked, check, closing, opened, reported
 from trueup.judges.judge import Judge
-from trueup.models.model import Checkable, Model
+from trueup.models.model import Model
 from trueup.models.named import storable
 from trueup.report.tables import matrix
 from trueup.store import results as results_file
@@ -70,8 +70,13 @@ class Ready:
     @property
     def expected(self) -> list[Expected]:
         """What it will take."""
-        cells = len(self.models) * (1 + len(self.entered))
-        return reported(self.plan, cells, len(self.plan.held_out))
+        names = [name for name in self.models for _ in range(1 + len(self.entered))]
+        return reported(self.plan, names, len(self.plan.held_out), self.opened)
+
+    @property
+    def called(self) -> dict[str, Model]:
+        """Every model that is called, by role or by name."""
+        return asked(self.plan, searches=False) | self.opened
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -115,7 +120,10 @@ def ready(
     names = tuple(dict.fromkeys(named))
     held_out, notes = fair(plan.held_out, entered)
     plan = replace(plan, held_out=held_out)
-    return Ready(job, plan, entered, names, (*plan.notes, *notes), given)
+    embedders = [one.embedder_name for one in entered]
+    return Ready(
+        job, plan, entered, names, (*plan.notes, *notes), opened(plan, [*names, *embedders], given)
+    )
 
 
 async def transfer(
@@ -137,13 +145,10 @@ async def run(ready: Ready, on_event: OnEvent = lambda event: None) -> TransferO
         if done is not None:
             return TransferOutcome(path, done, shown_again=True)
         budget = plan.job.budget()
+        await check(plan, ready.called, budget)
         with RunFolder(path, method="transfer") as folder, Calls(folder.calls) as calls:
             folder.write_text(SETTINGS, json.dumps(ready.settings, indent=1) + "\n")
             trials = Trials(plan, calls, budget, ready.opened, on_event)
-            for name in ready.models:
-                model = trials.model(name)
-                if isinstance(model, Checkable):
-                    await model.check()
             results = await _filled(ready, trials, on_event)
             text = json.dumps(results, indent=1)
             folder.write_text(results_file.FILE, text + "\n")

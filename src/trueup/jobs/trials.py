@@ -11,21 +11,22 @@ elsewhere (`comparing`, `transferring`, `trimming`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from trueup.evaluation.evaluate import Evaluation, Progress, evaluate
 from trueup.jobs.estimate import Expected, estimate
 from trueup.jobs.plan import Plan
 from trueup.jobs.tally import Tally, tallied
-from trueup.models.budgeted import Budget, Budgeted, Price, price_of
-from trueup.models.model import Model
+from trueup.models.budgeted import Budget, Budgeted, Price
+from trueup.models.model import Checkable, Model
 from trueup.models.named import is_remote, open_model
 from trueup.models.priced import Priced
 from trueup.models.remembered import Remembered
 from trueup.prompt.prompt import Prompt, Prompted
 from trueup.store.calls import Calls
-from trueup.types import Query
+from trueup.types import Query, Usage
 
 OnProgress = Callable[[Progress], None]
 
@@ -34,13 +35,18 @@ class Trials:
     """Models by name, opened once and paid for out of one budget."""
 
     def __init__(
-        self, plan: Plan, calls: Calls, budget: Budget, opened: dict[str, Model], on: OnProgress
+        self,
+        plan: Plan,
+        calls: Calls,
+        budget: Budget,
+        opened: Mapping[str, Model],
+        on: OnProgress,
     ) -> None:
-        """`opened` are models by name; those that are missing are opened, and added."""
+        """`opened` are models by name, beside the policy."""
         self._plan = plan
         self._calls = calls
         self._budget = budget
-        self._opened = opened
+        self._models = {**opened, **plan.by_name}
         self._on = on
         self.tally = Tally()
 
@@ -50,7 +56,7 @@ class Trials:
         """A search's models by role, and what it will have spent; stops at `policy_calls`."""
         spent, policy = Budget(), Budget(calls=policy_calls)
         models: dict[str, Model] = {}
-        for role, model in plan.models.items():
+        for role, model in asked(plan, searches=True).items():
             paid = self._paid(model, plan.price(role), f"{role}, {name} (search)")
             models[role] = Budgeted(Budgeted(paid, share), spent)
             if role == "policy":
@@ -68,13 +74,10 @@ class Trials:
     ) -> Evaluation:
         """A prompt in front of a model (by default the plan's policy), on the queries."""
         plan = self._plan
-        model = self.model(model_name or plan.job.policy)
-        price = plan.price("policy") if model is plan.models["policy"] else price_or_free(model)
-        policy = self._paid(model, price, f"policy, {name} (held-out)")
+        policy = self._named(model_name or plan.job.policy, f"policy, {name} (held-out)")
         embedder = None
         if embedder_name is not None:
-            opened = self.model(embedder_name)
-            embedder = self._paid(opened, price_or_free(opened), f"embedder, {name} (held-out)")
+            embedder = self._named(embedder_name, f"embedder, {name} (held-out)")
         judge_model = None
         if "judge" in plan.models:
             role = f"judge, {name} (held-out)"
@@ -88,38 +91,69 @@ class Trials:
             label=name,
         )
 
-    def model(self, name: str) -> Model:
-        """The model of that name, opened if it is not. Raises `SettingsError`."""
-        if name == self._plan.job.policy:
-            return self._plan.models["policy"]
-        if name not in self._opened:
-            self._opened[name] = open_model(name)
-        return self._opened[name]
-
     def price(self, model_name: str) -> Price | None:
         """What the model's tokens cost."""
-        if model_name == self._plan.job.policy:
-            return self._plan.price("policy")
-        return price_or_free(self.model(model_name))
+        return self._plan.price_of(self._models[model_name], model_name)
+
+    def _named(self, name: str, role: str) -> Model:
+        return self._paid(self._models[name], self.price(name), role)
 
     def _paid(self, model: Model, price: Price | None, role: str) -> Model:
         return Budgeted(Remembered(Priced(model, price), self._calls, role), self._budget)
 
 
-def price_or_free(model: Model) -> Price | None:
-    """The model's own price; nothing on this machine, unknown elsewhere."""
-    known = price_of(model)
-    return known if known is not None or is_remote(model) else Price(0.0, 0.0)
+def opened(plan: Plan, names: Iterable[str | None], given: Mapping[str, Model]) -> dict[str, Model]:
+    """The models of these names beside the policy: the plan's, those given, the others opened.
+
+    Before anyone agrees to what is called. Raises `SettingsError` and `ModelUnavailable`.
+    """
+    known = {**given, **plan.by_name}
+    wanted = [name for name in dict.fromkeys(names) if name and name != plan.job.policy]
+    return {name: known.get(name) or open_model(name) for name in wanted}
 
 
-def reported(plan: Plan, times: int, queries: int) -> list[Expected]:
-    """What it takes to measure so many prompts on so many queries."""
-    held = replace(plan, held_out=plan.held_out[:queries])
-    return [
-        _times(row, times / 2)
-        for row in estimate(held)
-        if row.part == "held-out" and row.role != "report_judge"
-    ]
+def asked(plan: Plan, *, searches: bool) -> dict[str, Model]:
+    """The plan's models that are called, by role."""
+    roles = ("policy", "writer", "judge", "embedder") if searches else ("policy", "judge")
+    return {role: plan.models[role] for role in roles if role in plan.models}
+
+
+def paid(models: Mapping[str, Model]) -> dict[str, str]:
+    """Those on somebody else's machine, and which they are."""
+    return {name: model.identity for name, model in models.items() if is_remote(model)}
+
+
+async def check(plan: Plan, models: Mapping[str, Model], budget: Budget) -> None:
+    """See that each has a price where money is limited, and could answer. By role or by name.
+
+    Raises `SettingsError`, `ModelUnavailable` or `ModelRefused`.
+    """
+    for name, model in models.items():
+        Budgeted(Priced(model, plan.price_of(model, name)), budget)
+    for model in {id(model): model for model in models.values()}.values():
+        if isinstance(model, Checkable):
+            await model.check()
+
+
+def reported(
+    plan: Plan, names: Sequence[str], queries: int, opened: Mapping[str, Model]
+) -> list[Expected]:
+    """What it takes to measure a prompt on each of the models named, on so many queries."""
+    held, models = replace(plan, held_out=plan.held_out[:queries]), {**opened, **plan.by_name}
+    rows = []
+    for name, times in Counter(names).items():
+        there = replace(held, models={**held.models, "policy": models[name]})
+        row = next(row for row in _held_out(there) if row.role == "policy")
+        price = plan.price_of(models[name], name)
+        usd = price.usd(Usage(row.tokens_in, row.tokens_out)) if price else None
+        role = "policy" if name == plan.job.policy else name
+        rows.append(_times(replace(row, role=role, usd=usd), times / 2))
+    judging = [row for row in _held_out(held) if row.role == "judge"]
+    return rows + [_times(row, len(names) / 2) for row in judging]
+
+
+def _held_out(plan: Plan) -> list[Expected]:
+    return [row for row in estimate(plan) if row.part == "held-out"]
 
 
 def searched(plan: Plan) -> list[Expected]:

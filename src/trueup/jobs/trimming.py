@@ -35,7 +35,7 @@ from trueup.jobs.estimate import Expected
 from trueup.jobs.job import RUNS, Job
 from trueup.jobs.material import FEWEST
 from trueup.jobs.plan import Plan, prepare
-from trueup.jobs.trials import Trials, closing, reported
+from trueup.jobs.trials import Trials, asked, check, closing, opened, reported
 from trueup.judges.judge import Judge
 from trueup.models.model import Model
 from trueup.prompt.pieces import Piece, pieces, without
@@ -97,12 +97,17 @@ class Ready:
         """At most: everything alone, then everything together step by step, then the report."""
         most = 1 + 2 * len(self.found)
         return [
-            *(
-                replace(row, part="choosing")
-                for row in reported(self.plan, most, len(self.choosing))
-            ),
-            *reported(self.plan, 2, len(self.reporting)),
+            *(replace(row, part="choosing") for row in self._measuring(most, self.choosing)),
+            *self._measuring(2, self.reporting),
         ]
+
+    def _measuring(self, prompts: int, queries: Sequence[Query]) -> list[Expected]:
+        return reported(self.plan, [self.aligned.model_name] * prompts, len(queries), self.opened)
+
+    @property
+    def called(self) -> dict[str, Model]:
+        """Every model that is called, by role or by name."""
+        return asked(self.plan, searches=False) | self.opened
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -143,7 +148,8 @@ def ready(
             f"{len(held_out)} held-out queries are too few to choose with one half and report on "
             f"the other: {2 * FEWEST} at least, and a hundred to see anything (--held-out)."
         )
-    return Ready(job, plan, aligned, choosing, reporting, (*plan.notes, *notes), entered, {})
+    beside = opened(plan, [aligned.embedder_name], {})
+    return Ready(job, plan, aligned, choosing, reporting, (*plan.notes, *notes), entered, beside)
 
 
 async def trim(
@@ -167,7 +173,7 @@ async def run(
         if done is not None:
             return TrimOutcome(path, done, shown_again=True)
         budget = plan.job.budget()
-        await plan.check()
+        await check(plan, ready.called, budget)
         with RunFolder(path, method="trim") as folder, Calls(folder.calls) as calls:
             folder.write_text(SETTINGS, json.dumps(ready.settings, indent=1) + "\n")
             trials = Trials(plan, calls, budget, ready.opened, on_event)
