@@ -10,7 +10,18 @@ from typing import Any
 import pytest
 
 from tests.playing import REFUSAL, data_file, demonstrations, naive, pool_file, queries, served
-from trueup import Aligned, Job, Prompt, Retrieval, Sampling, Scripted, SettingsError
+from trueup import (
+    Aligned,
+    BudgetSpent,
+    Job,
+    ModelRefused,
+    Prompt,
+    Request,
+    Retrieval,
+    Sampling,
+    Scripted,
+    SettingsError,
+)
 from trueup.jobs.comparing import CompareJob, compare, ready
 from trueup.judges.checks import Safety
 from trueup.judges.dynamic import Checks
@@ -106,6 +117,36 @@ async def test_how_much_of_a_search_is_luck_is_told_over_seeds(tmp_path: Path) -
     assert once["candidates"]["random"]["prompt"] == results["candidates"]["random-1"]["prompt"], (
         "the first seed is the job's own"
     )
+
+
+async def test_what_could_not_be_measured_is_not_counted(tmp_path: Path) -> None:
+    failing = False
+
+    def script(request: Request) -> str:
+        if failing:
+            raise BudgetSpent("No more.")
+        return naive(request)
+
+    def on_event(event: object) -> None:
+        nonlocal failing
+        failing = isinstance(event, str) and event.startswith("random-2: 12")
+
+    job = replace(a_job(tmp_path, "plain", "random", calls=24), seeds=2)
+    found = await compare(job, models={"policy": Scripted(script)}, on_event=on_event)
+    told = found.results["searches"]["random"]
+    assert (told["seeds"], told["difference"]["low"]) == (1, None)
+    assert "random 1.00 in one seed, +0.50 over seeds" in found.results["summary"]
+
+    def some(request: Request) -> str:
+        assert not isinstance(request.prompt, str)
+        if len(request.prompt) > 2 and request.prompt[-1].content in lost:
+            raise ModelRefused("Not this one.")
+        return naive(request)
+
+    asked = a_job(tmp_path, "plain", "urial", out=str(tmp_path / "some"))
+    lost = [one.text for one in ready(asked, models={"policy": Scripted(some)}).plan.held_out[:3]]
+    results = (await compare(asked, models={"policy": Scripted(some)})).results
+    assert row(results, "urial")["n"] == 9 and "9 held-out queries)" in results["summary"]
 
 
 async def test_what_a_prompt_costs_is_told_beside_what_it_buys(tmp_path: Path) -> None:

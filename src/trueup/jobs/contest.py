@@ -15,7 +15,7 @@ from dataclasses import asdict
 from typing import Any
 
 from trueup.aligned import Aligned
-from trueup.evaluation.comparison import Comparison, evaluation_table
+from trueup.evaluation.comparison import Comparison, Row, evaluation_table
 from trueup.evaluation.evaluate import Evaluation, Progress
 from trueup.evaluation.price import price
 from trueup.evaluation.statistics import mean_interval
@@ -27,6 +27,7 @@ from trueup.jobs.trials import Trials
 from trueup.models.budgeted import Budget
 from trueup.prompt.prompt import Prompt
 from trueup.prompt.random_search import random_search
+from trueup.report.markdown import interval
 from trueup.store.runs import RunFolder
 
 OnEvent = Callable[[str | Progress], None]
@@ -84,7 +85,7 @@ async def contest(
         "searches": searches,
         "verdicts": trials.tally.to_dict(),
         "stopped": stopped[0] if stopped else None,
-        "summary": _summary(reference, table, searches, len(plan.held_out)),
+        "summary": _summary(reference, table, searches),
     }
 
 
@@ -155,25 +156,27 @@ async def _searched(one: Contender, trials: Trials, share: Budget) -> tuple[Sear
 def _over_seeds(
     entered: Sequence[Contender], table: Mapping[str, tuple[Against, ...]]
 ) -> dict[str, Any]:
-    """Searches made several times: the mean of their headlines, its interval over seeds."""
-    families: dict[str, list[Against]] = {}
+    """Searches made several times: the mean of their headlines, its interval over seeds.
+
+    Of the seeds that could be measured; one alone has no interval.
+    """
+    families: dict[str, list[Row]] = {}
     for one in entered:
         head = headline(table.get(one.name, ()))
-        if one.family and head is not None:
-            families.setdefault(one.family, []).append(head)
+        if one.family and head is not None and head.row.after and head.row.difference:
+            families.setdefault(one.family, []).append(head.row)
     found = {}
-    for family, heads in families.items():
-        after = mean_interval([head.row.after.value if head.row.after else None for head in heads])
-        gained = mean_interval(
-            [head.row.difference.value if head.row.difference else None for head in heads]
-        )
+    for family, rows in families.items():
+        after = mean_interval([row.after.value for row in rows if row.after])
+        gained = mean_interval([row.difference.value for row in rows if row.difference])
         found[family] = {
-            "headline": heads[0].row.name,
-            "unit": heads[0].row.unit,
-            "seeds": len(heads),
+            "headline": rows[0].name,
+            "unit": rows[0].unit,
+            "seeds": len(rows),
+            "n": min(row.n for row in rows),
             "after": after.to_dict() if after else None,
             "difference": gained.to_dict() if gained else None,
-            "clearly_better": sum(head.row.clear == "better" for head in heads),
+            "clearly_better": sum(row.clear == "better" for row in rows),
         }
     return found
 
@@ -182,29 +185,26 @@ def _summary(
     reference: str,
     table: Mapping[str, tuple[Against, ...]],
     searches: Mapping[str, Mapping[str, Any]],
-    queries: int,
 ) -> str:
     """The best of them in a line; a search made several times by its mean, not its luckiest."""
-    heads = {name: head for name, rows in table.items() if (head := headline(rows)) is not None}
     lines: list[tuple[float, str]] = []
-    for name, head in heads.items():
+    for name, rows in table.items():
+        head = headline(rows)
+        if head is None or any(name.startswith(f"{family}-") for family in searches):
+            continue
         row = head.row
         if row.difference is None or row.before is None or row.after is None:
             continue
-        if any(name.startswith(f"{family}-") for family in searches):
-            continue
-        gap = row.difference
-        lines.append((gap.value, (
+        gap = interval(row.difference.to_dict(), row.unit, signed=True)
+        lines.append((row.difference.value, (
             f"{row.name}: {name} {row.after.value:.2f} against {reference} {row.before.value:.2f} "
-            f"({gap.value:+.2f} [{gap.low:+.2f}, {gap.high:+.2f}], {queries} held-out queries)"
+            f"({gap}, {row.n} held-out queries)"
         )))  # fmt: skip
     for family, one in searches.items():
-        if one["after"] is None or one["difference"] is None:
-            continue
-        gap = one["difference"]
-        lines.append((gap["value"], (
-            f"{one['headline']}: {family} {one['after']['value']:.2f} in the mean of "
-            f"{one['seeds']} seeds, {gap['value']:+.2f} against {reference} "
-            f"([{gap['low']:+.2f}, {gap['high']:+.2f}] over seeds, {queries} held-out queries)"
+        seeds = "one seed" if one["seeds"] == 1 else f"the mean of {one['seeds']} seeds"
+        gap = interval(one["difference"], one["unit"], signed=True)
+        lines.append((one["difference"]["value"], (
+            f"{one['headline']}: {family} {one['after']['value']:.2f} in {seeds}, {gap} over seeds "
+            f"against {reference} ({one['n']} held-out queries)"
         )))  # fmt: skip
     return max(lines)[1] if lines else "nothing could be measured"
