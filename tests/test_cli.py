@@ -178,7 +178,7 @@ def test_what_a_model_writes_is_never_markup(trueup: Command) -> None:
         ({"held_out_data": "nowhere.jsonl"}, "nowhere.jsonl"),
         ({"budget_calls": -1}, "A budget of -1 calls makes no sense."),
         ({"budget_calls": 24}, "leaves 0 for the search"),
-        ({"price": "policy=cheap"}, "write ROLE=IN,OUT in USD per million tokens"),
+        ({"price": "policy=cheap"}, "write ROLE=IN,OUT or MODEL=IN,OUT"),
         ({"calls": 2}, "2 policy calls do not measure even one prompt"),
         ({"job": "nowhere.toml"}, "There is no nowhere.toml"),
     ],

@@ -71,6 +71,7 @@ def test_what_only_limits_or_places_it_does_not() -> None:
         (Job(policy="ollama:x"), ("ollama:x", "dynamic", "ollama:x", 300, 0, 256)),
         (Job(policy="ollama:x", judge="checks"), ("ollama:x", "checks", None, 300, 0, 256)),
         (Job(writer="openai:y"), ("openai:y", "checks", None, 300, 0, EMBEDDED_REPLY)),
+        (Job(judge_model="ollama:z"), ("none", "dynamic", "ollama:z", 300, 0, EMBEDDED_REPLY)),
         (Job(judge="likelihood"), ("none", "likelihood", "embedded", 300, 0, EMBEDDED_REPLY)),
         (
             Job(policy="ollama:x", judge_model="openai:y"),
@@ -88,6 +89,39 @@ def test_what_is_left_out_is_decided(job: Job, decided: tuple[object, ...]) -> N
     assert fields == decided
 
 
+def test_a_second_judge_that_is_named_judges() -> None:
+    job = Job(report_judge_model="openai:y").settled()
+    assert (job.report_judge, job.report_judge_model) == ("dynamic", "openai:y")
+    assert job.settled() == job and job.name != Job().name
+    assert Job().settled().report_judge is None
+
+
+@pytest.mark.parametrize(
+    ("kept", "given", "said"),
+    [
+        ({"judge": "checks"}, ["--judge-model", "ollama:z"], "ollama:z chooses criteria"),
+        ({"judge_model": "ollama:z"}, ["--judge", "checks"], "code checks (Safety,"),
+        (
+            {"judge": "likelihood", "judge_model": "ollama:y"},
+            ["--judge-model", "ollama:z"],
+            "ollama:z is read by the probability",
+        ),
+    ],
+)
+def test_a_judge_named_on_the_command_line_goes_before_the_files(
+    kept: dict[str, object],
+    given: list[str],
+    said: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from trueup.cli import app
+
+    file = Job.of({"policy": "ollama:x", **kept}).save(tmp_path / "job.toml")
+    app(["align", "--job", str(file), *given, "--dry-run"], standalone_mode=False)
+    assert said in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
@@ -99,6 +133,11 @@ def test_what_is_left_out_is_decided(job: Job, decided: tuple[object, ...]) -> N
         ),
         ({"data": " "}, "data: it is empty: name something, or leave it out."),
         ({"data": "a.csv", "held_out_data": "a.csv"}, "held_out_data is the data searched on"),
+        ({"judge": "checks", "judge_model": "openai:y"}, "judge is checks, which asks no model"),
+        (
+            {"report_judge": "checks", "report_judge_model": "openai:y"},
+            "leave report_judge_model out, or choose dynamic, likelihood or perplexity",
+        ),
         ({"published": True, "writer": "none"}, "the published method needs a writer"),
         ({"prices": {"cook": [1, 2]}}, "prices: 'cook' is neither a role"),
     ],

@@ -129,17 +129,13 @@ async def _align(plan: Plan, screen: Screen, yes: bool) -> None:
 
 
 def _job(path: Path | None, given: dict[str, Any]) -> Job:
-    from trueup.jobs.job import Job
+    from trueup.jobs.job import Job, changed
 
     if path is None:
         return Job.of(given)
     kept = Job.load(path).model_dump(exclude_none=True)
-    if given and "out" not in given:
+    job = Job.of(changed(kept, given))
+    if given and "out" not in given and not job.same_result(Job.of(kept)):
         # Another job than the file's does not belong into that one's folder.
-        changed = Job.of(kept | given)
-        return (
-            changed
-            if changed.same_result(Job.of(kept))
-            else Job.of({name: value for name, value in (kept | given).items() if name != "out"})
-        )
-    return Job.of(kept | given)
+        return job.model_copy(update={"out": None})
+    return job

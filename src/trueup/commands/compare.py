@@ -128,7 +128,7 @@ def said(prepared: Ready) -> None:
 
 def job_of(path: Path | None, names: Iterable[str], given: Mapping[str, Any]) -> Job:
     """The settings: as given, else as in the job file, else as in the first run named."""
-    from trueup.jobs.job import FILE, Job
+    from trueup.jobs.job import FILE, Job, changed
 
     named = [Path(name).expanduser() for name in names]
     runs = (one.parent if one.is_file() else one for one in named)
@@ -144,7 +144,7 @@ def job_of(path: Path | None, names: Iterable[str], given: Mapping[str, Any]) ->
             follows = {"writer", "judge", "judge_model", "max_tokens", "frequency_penalty"}
             left_out = follows | {"prices"}
             kept = {name: value for name, value in kept.items() if name not in left_out}
-    return Job.of(kept | dict(given))
+    return Job.of(changed(kept, given))
 
 
 def agreed_to(called: Mapping[str, Model], rows: Iterable[Expected], yes: bool) -> None:

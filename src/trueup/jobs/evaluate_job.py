@@ -199,8 +199,8 @@ def prepare(job: EvaluateJob, models: Mapping[str, Model] | None = None) -> Prep
         )
     if unknown := job.prices.keys() - {MODEL, AGAINST, JUDGE, EMBEDDER}:
         raise SettingsError(
-            f"{min(unknown)!r} is no role in an evaluation: give the price of model, against, judge or "
-            "embedder."
+            f"{min(unknown)!r} is no role in an evaluation: give the price of model, against, "
+            "judge or embedder."
         )
     if job.until and job.against is None:
         raise SettingsError("--until needs something to decide: name another with --against.")

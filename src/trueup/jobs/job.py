@@ -19,6 +19,7 @@ import hashlib
 import json
 import os
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -40,11 +41,11 @@ REPLY = 256
 PUBLISHED_REPLY = 2048
 """arXiv 2411.08733, code."""
 
-JudgeKind = Literal["checks", "dynamic", "likelihood", "perplexity"]
 PRICED = ("policy", "writer", "judge", "embedder")
 """Roles that a price can be given for."""
 
 JUDGES = ("judge", "report_judge")
+JudgeKind = Literal["checks", "dynamic", "likelihood", "perplexity"]
 Count = Annotated[int, Field(ge=1)]
 Price = Annotated[tuple[float, float], Field(description="USD per million tokens in, and out")]
 _NOT_IN_NAME = frozenset(
@@ -66,8 +67,9 @@ class Job(BaseModel):
     """Who proposes instructions: "none", "policy" or a model. By default nobody where the policy
     is embedded, which is too small to write them, and else the policy."""
     judge: JudgeKind | None = None
-    """Who scores: code checks (by default where the policy is embedded), criteria that a model
-    chooses and scores, the probability of Yes, or how much likelier the query makes the reply."""
+    """Who scores: code checks (by default where the policy is embedded and no judge_model named),
+    criteria that a model chooses and scores, the probability of Yes, or how much likelier the query
+    makes the reply."""
     judge_model: str | None = None
     """The model that judges, where one does: "policy" by default."""
     calibration: str | None = None
@@ -75,7 +77,8 @@ class Job(BaseModel):
     force: bool = False
     """Optimise against a judge that is known to be at chance."""
     report_judge: JudgeKind | None = None
-    """Who else scores the held-out replies: code checks by default, where a model judges."""
+    """Who else scores the held-out replies: "dynamic" by default where its model is named, else
+    code checks where a model judges."""
     report_judge_model: str | None = None
     """The model of that judge, where it is one: "policy" by default."""
     criteria: str | None = None
@@ -142,9 +145,6 @@ class Job(BaseModel):
             raise ValueError("it is empty: name something, or leave it out")
         return None if value is None else storable(value)
 
-    @model_validator(mode="after")
-    def _sensible(self) -> Self:
-        if self.held_out_data is not None and self.held_out_data == self.data:
     @field_validator("prices")
     @classmethod
     def _priced(cls, prices: dict[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
@@ -156,9 +156,18 @@ class Job(BaseModel):
                 )
         return prices
 
+    @model_validator(mode="after")
+    def _sensible(self) -> Self:
+        if self.held_out_data is not None and self.held_out_data == self.data:
             raise ValueError(
                 "held_out_data is the data searched on: leave it out for a part of that"
             )
+        for judge in JUDGES:
+            if getattr(self, judge) == "checks" and getattr(self, f"{judge}_model") is not None:
+                raise ValueError(
+                    f"{judge} is checks, which asks no model: leave {judge}_model out, or choose "
+                    f"dynamic, likelihood or perplexity for {judge}"
+                )
         if self.published and self.method == "composed":
             raise ValueError("`published` is its own method: leave `method` out, or `published`")
         if self.learn and (self.published or self.method == "composed"):
@@ -223,7 +232,9 @@ class Job(BaseModel):
         """The same job with everything decided that depends on other fields."""
         embedded = self.policy == "embedded"
         writer = self.writer or ("none" if embedded and not self.published else "policy")
-        judge = self.judge or ("checks" if embedded and not self.published else "dynamic")
+        weak = embedded and not self.published and self.judge_model is None
+        judge = self.judge or ("checks" if weak else "dynamic")
+        second = self.report_judge or ("dynamic" if self.report_judge_model else None)
         bare = self.published or writer == "none"
         reply = EMBEDDED_REPLY if embedded else PUBLISHED_REPLY if self.published else REPLY
         return self.model_copy(
@@ -231,8 +242,9 @@ class Job(BaseModel):
                 "writer": self.policy if writer == "policy" else writer,
                 "method": self.method or ("drpo" if bare or self.learn else "composed"),
                 "judge": judge,
-                "judge_model": self._judge_model(judge),
-                "report_judge_model": self._reporting_model(),
+                "judge_model": self._of_judge(judge, self.judge_model),
+                "report_judge": second,
+                "report_judge_model": self._of_judge(second, self.report_judge_model),
                 "calls": self.calls or (None if self.published else 300),
                 "k": self.k if self.k is not None else 2 if self.published else 0,
                 "max_tokens": self.max_tokens or reply,
@@ -244,16 +256,10 @@ class Job(BaseModel):
             }
         )
 
-    def _reporting_model(self) -> str | None:
-        if self.report_judge in (None, "checks"):
+    def _of_judge(self, judge: str | None, model: str | None) -> str | None:
+        if judge in (None, "checks"):
             return None
-        given = self.report_judge_model
-        return self.policy if given in (None, "policy") else given
-
-    def _judge_model(self, judge: str) -> str | None:
-        if judge == "checks":
-            return None
-        return self.policy if self.judge_model in (None, "policy") else self.judge_model
+        return self.policy if model in (None, "policy") else model
 
     @property
     def name(self) -> str:
@@ -272,6 +278,19 @@ class Job(BaseModel):
     def same_result(self, other: Job) -> bool:
         """Whether both decide the same, whatever they may spend and wherever they write."""
         return self.name == other.name
+
+
+def changed(kept: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings with others in their place. A judge that is code has no model, and a model that is
+    named judges: what was kept does not stand in the way."""
+    found = dict(kept)
+    for judge in JUDGES:
+        model = f"{judge}_model"
+        if given.get(judge) == "checks":
+            found.pop(model, None)
+        elif model in given and found.get(judge) == "checks":
+            del found[judge]
+    return found | dict(given)
 
 
 def read_prices(given: list[str]) -> dict[str, tuple[float, float]]:
