@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from trueup.errors import JudgeError
+from trueup.errors import BudgetSpent, JudgeError
 from trueup.judges.calibration import Calibration
 from trueup.judges.panel import Member, Opinion, Panel
 from trueup.judges.standing import Calibrated, Share, Standing, keep, known, load, quantiles
@@ -74,6 +74,28 @@ async def test_one_that_fails_is_left_out_and_said() -> None:
     assert (verdict.reward, verdict.dropped) == (4.0, ("b: mute",))
     mute = Panel([Member("b", Fixed(None))])
     assert await mute(QUERY, "r") == Verdict(failed="b: mute", dropped=("b: mute",))
+
+
+async def test_one_that_breaks_is_left_out_and_said() -> None:
+    async def breaks(query: Query, reply: str) -> Verdict:
+        raise KeyError("tone")
+
+    async def forgets(query: Query, reply: str) -> Verdict:
+        return None  # type: ignore[return-value]
+
+    panel = Panel([Member("a", Fixed(4.0)), Member("b", breaks), Member("c", forgets)])
+    verdict = await panel(QUERY, "r")
+    assert verdict.reward == 4.0
+    assert verdict.dropped == (
+        "b: the judge raised KeyError: 'tone'",
+        "c: the judge gave None: have it return a Verdict",
+    )
+
+    async def spends(query: Query, reply: str) -> Verdict:
+        raise BudgetSpent("spent")
+
+    with pytest.raises(BudgetSpent):
+        await Panel([Member("a", Fixed(4.0)), Member("b", spends)])(QUERY, "r")
 
 
 async def test_only_what_the_first_disagree_on_is_shown_to_the_others() -> None:

@@ -63,7 +63,7 @@ WHOLE = [
     "In JavaScript it is console.log(`You asked: ${query}`), or ${text} in a template.",
     "Read the whole [text](https://example.org/text), or [the answer](answers.md) alone.",
     "Look it up with rows[input], rows[0][text] or a List<Text>.",
-    "Write this:\n\n```python\n# Input\nclass Row:\n    query: str\n    user: str\n```\nThat is it.",
+    "Write this:\n\n```python\n# Input\nclass Row:\n    query: str\n    user: str\n```\nDone.",
     "Write this:\n\n```html\n<p>[Your text here]</p>\n<s>gone</s> <query>",
 ]
 

@@ -5,7 +5,8 @@
         return Verdict(scores=(Score("Politeness", value),))
 
 A judge never raises for what a model said: an unreadable judgement is a `Verdict` with `failed`
-set. It lets `BudgetSpent` and unreachable-server errors through, because those end the job.
+set. It lets `BudgetSpent` and unreachable-server errors through, because those end the job. A judge
+of the user's own is asked through `judged`, which sees that what it gives is a verdict.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Coroutine, Iterable
 from typing import Any, Protocol, runtime_checkable
 
 from trueup.errors import BudgetSpent, JudgeError, ModelUnavailable
-from trueup.types import Query, Verdict
+from trueup.types import HIGHEST_SCORE, LOWEST_SCORE, Query, Verdict
 
 
 class Judge(Protocol):
@@ -31,13 +32,25 @@ class ChoosesCriteria(Protocol):
 
 
 async def judged(judge: Judge, query: Query, reply: str) -> Verdict:
-    """The judge's verdict; a judge of the user's own that breaks on one reply has failed on it.
+    """The judge's verdict; one of the user's own that breaks on a reply, or gives no verdict or a
+    score off the scale, has failed on it.
 
     Raises `BudgetSpent`, `ModelUnavailable` and `JudgeError`.
     """
     try:
-        return await judge(query, reply)
+        return _sound(await judge(query, reply))
     except (BudgetSpent, ModelUnavailable, JudgeError):
         raise
     except Exception as error:
         return Verdict(failed=f"the judge raised {type(error).__name__}: {error}")
+
+
+def _sound(verdict: object) -> Verdict:
+    if not isinstance(verdict, Verdict):
+        return Verdict(failed=f"the judge gave {verdict!r:.60}: have it return a Verdict")
+    for score in verdict.scores:
+        # Rounded, for a mean may miss the end of the scale by its last digit. NaN is nowhere on it.
+        if not LOWEST_SCORE <= round(score.value, 6) <= HIGHEST_SCORE:
+            told = f"the judge's score {score.value:g} of {score.criterion} is not from 1 to 5"
+            return Verdict(failed=told, dropped=verdict.dropped)
+    return verdict

@@ -24,7 +24,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from trueup.errors import JudgeError
-from trueup.judges.judge import Judge
+from trueup.judges.judge import Judge, judged
 from trueup.judges.standing import Standing
 from trueup.types import HIGHEST_SCORE, LOWEST_SCORE, Query, Score, Verdict
 
@@ -112,7 +112,7 @@ class Panel:
     async def _ask(self, members: Sequence[Member], query: Query, reply: str) -> list[Verdict]:
         # Those without weight are not asked: what they say would be paid for and thrown away.
         counting = [one for one in members if self._weights[one.name] > 0]
-        said = await asyncio.gather(*(one.judge(query, reply) for one in counting))
+        said = await asyncio.gather(*(judged(one.judge, query, reply) for one in counting))
         found = dict(zip((one.name for one in counting), said, strict=True))
         return [found.get(one.name, Verdict(failed="at chance, so not asked")) for one in members]
 
