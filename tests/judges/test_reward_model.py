@@ -61,6 +61,17 @@ async def test_a_number_that_is_none_fails_and_an_error_reaches_all_who_wait() -
     assert [str(one) for one in found] == ["no checkpoint"] * 3
 
 
+@pytest.mark.parametrize("numbers", [[], [1.0], [1.0, 2.0, 3.0]])
+async def test_a_grade_of_too_few_numbers_or_too_many_leaves_nobody_waiting(
+    numbers: list[float],
+) -> None:
+    judge = RewardModel("none", grade=lambda texts: numbers)
+    asked = asyncio.gather(*(judge(Query("q"), "r") for _ in range(2)), return_exceptions=True)
+    found = await asyncio.wait_for(asked, 5)
+    told = f"The reward model gave {len(numbers)} numbers for 2 replies"
+    assert all(isinstance(one, JudgeError) and told in str(one) for one in found)
+
+
 def test_a_batch_of_nothing_is_refused() -> None:
     with pytest.raises(JudgeError):
         RewardModel("none", batch=0)

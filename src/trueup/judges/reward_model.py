@@ -95,7 +95,13 @@ class RewardModel:
     def _graded(self, texts: Texts) -> list[float]:
         if self._grade is None:
             self._grade = _loaded(self._checkpoint, self._label, self._device)
-        return self._grade(texts)
+        numbers = self._grade(texts)
+        if len(numbers) != len(texts):
+            raise JudgeError(
+                f"The reward model gave {len(numbers)} numbers for {len(texts)} replies: have "
+                "`grade` give one for each."
+            )
+        return numbers
 
 
 def _loaded(checkpoint: str, label: int, device: str) -> Grade:
