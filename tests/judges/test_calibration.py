@@ -28,7 +28,15 @@ def test_curves_rise_and_exchanging_the_replies_exchanges_the_answer(
         assert values == sorted(values)
         assert values[0] >= 0.5 and values[-1] <= 1
         assert curve(-1.7) == pytest.approx(1 - curve(1.7))
+        assert curve(0.0) == curve(-0.0) == 0.5
         assert Calibration.from_dict(curve.to_dict()) == curve
+
+
+def test_without_ties_a_tie_is_still_a_half() -> None:
+    curve = isotonic([1.0] * 10, [True] * 7 + [False] * 3)
+    assert [curve(m) for m in (-2.0, -1.0, 0.0, 0.5, 1.0, 2.0)] == pytest.approx(
+        [0.3, 0.3, 0.5, 0.6, 0.7, 0.7]
+    )
 
 
 def test_few_labels_get_a_slope_and_many_a_curve() -> None:

@@ -39,7 +39,7 @@ class Calibration:
 
     kind: Literal["platt", "isotonic"]
     margins: tuple[float, ...]
-    """Where the curve bends, from 0 up; for Platt the slope alone."""
+    """Where the curve bends, upwards from the half that it is at 0; for Platt the slope alone."""
     shares: tuple[float, ...] = ()
     """The probability at each bend, from a half up; straight lines between."""
     n: int = 0
@@ -49,7 +49,7 @@ class Calibration:
         """The probability that people prefer the first reply."""
         if self.kind == "platt":
             return float(1 / (1 + np.exp(-np.clip(self.margins[0] * margin, -30, 30))))
-        size = float(np.interp(abs(margin), self.margins, self.shares))
+        size = float(np.interp(abs(margin), (0.0, *self.margins), (0.5, *self.shares)))
         return size if margin >= 0 else 1 - size
 
     def to_dict(self) -> dict[str, Any]:
