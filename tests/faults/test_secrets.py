@@ -6,6 +6,7 @@ redirects. Then every byte of the run's folder and of what was shown is searched
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import ssl
@@ -15,11 +16,12 @@ from base64 import b64encode
 from itertools import count
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from aiohttp import web
 
-from tests.models.fake_server import Body, FakeServer, status
+from tests.models.fake_server import Body, FakeServer, says, status
 from tests.playing import data_file, pool_file, served
 from trueup import Aligned, Prompt
 from trueup.errors import ModelError, ModelUnavailable
@@ -193,6 +195,54 @@ async def test_a_certificate_that_nobody_vouches_for_gets_no_key(tmp_path: Path)
         await model.close()
         await runner.cleanup()
     assert seen == []
+
+
+@pytest.mark.parametrize(
+    ("url", "key"),
+    [
+        ("http://HOST/v1?key=SECRET", None),
+        ("http://HOST/v1?team=research&api-key=SECRET", None),
+        ("http://SECRET@HOST", None),
+        ("http://SECRET:@HOST", None),
+        ("http://me:SECRET@HOST", None),
+        ("http://HOST", "SECRET"),
+        ("http://HOST/v1?key=RAW", None),
+    ],
+)
+@pytest.mark.parametrize("secret", ["AIzaSECRET1234", "AIza/SECRET+12=", 'AIza"<\\>1234'])
+async def test_a_key_is_hidden_wherever_it_is_given_and_however_it_is_spelt(
+    url: str, key: str | None, secret: str
+) -> None:
+    quoted = json.dumps(secret)[1:-1]
+    units = [one if one.isalnum() and one.isascii() else f"\\u{ord(one):04X}" for one in secret]
+    spelt = [quoted, quoted.replace("/", "\\/"), quote(secret, safe=""), "".join(units)]
+    spelt.append(json.dumps(quoted)[1:-1])
+    async with FakeServer() as server:
+        place = url.replace("HOST", f"localhost:{server.port}")
+        place = place.replace("SECRET", quote(secret, safe="")).replace("RAW", secret)
+        model = Endpoint(place, "fake", api_key=key and secret, patience=Patience(attempts=1))
+        for one in spelt:
+            server.next(says(f'{{"error": "the key {one} has expired"}}', code=400))
+            with pytest.raises(ModelError) as caught:
+                await model.reply(ASKED)
+            assert "the key [key] has expired" in str(caught.value)
+            raw = f'{{"choices": [{{"message": {{"content": "you, of research, sent {one}"}}}}]}}'
+            server.next(says(raw))
+            assert (await model.reply(ASKED)).text == "you, of research, sent [key]"
+        await model.close()
+
+
+async def test_a_query_is_in_no_error_and_left_where_it_may_be_a_word() -> None:
+    async with FakeServer() as server:
+        model = Endpoint(
+            f"{server.url}?team=research&anything", "fake", patience=Patience(attempts=1)
+        )
+        server.next(status(400, "no team=research&anything, nor research, nor anything"))
+        with pytest.raises(ModelError, match=r"no \[key\], nor \[key\], nor \[key\]"):
+            await model.reply(ASKED)
+        server.write = lambda body, place: "research"
+        assert (await model.reply(ASKED)).text == "research"
+        await model.close()
 
 
 async def test_every_form_of_a_login_is_hidden() -> None:

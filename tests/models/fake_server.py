@@ -51,10 +51,10 @@ def status(code: int, text: str = "", headers: Mapping[str, str] | None = None) 
     return fault
 
 
-def says(raw: str | bytes, content_type: str = "application/json") -> Fault:
+def says(raw: str | bytes, content_type: str = "application/json", code: int = 200) -> Fault:
     async def fault(request: web.Request) -> web.StreamResponse:
         body = raw.encode() if isinstance(raw, str) else raw
-        return web.Response(body=body, content_type=content_type)
+        return web.Response(body=body, content_type=content_type, status=code)
 
     return fault
 

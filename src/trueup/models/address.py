@@ -11,9 +11,12 @@ and its query are kept out of everything that is shown or stored. It opens no co
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from urllib.parse import quote, unquote, urlsplit, urlunsplit
+from functools import lru_cache
+from urllib.parse import quote, quote_plus, unquote, unquote_plus, urlsplit, urlunsplit
 
 from trueup.errors import SettingsError
 
@@ -34,6 +37,9 @@ class Address:
     authorization: str | None = field(default=None, repr=False)
     """The Authorization header's value."""
     secrets: tuple[str, ...] = field(default=(), repr=False)
+    """What lets us in, in all forms in which it may be quoted, the longest first."""
+    unshown: tuple[str, ...] = field(default=(), repr=False)
+    """The same of the rest of the query, which may be a word like any other."""
 
     def __str__(self) -> str:
         return self.base
@@ -43,18 +49,16 @@ class Address:
         return f"{self.base}/{path}{self.query}"
 
     def redacted(self, text: str) -> str:
-        """The text without the key: servers quote what they were sent."""
-        for secret in self.secrets:
-            text = text.replace(secret, "[key]")
-        return text
+        """The text without the key and the query: servers quote what they were sent."""
+        return _without((*self.secrets, *self.unshown), text)
 
     def without_key(self, raw: bytes) -> bytes:
         """An answer's bytes without the key: what comes back is stored."""
-        for secret in self.secrets:
-            # A query is part of what is asked and may be a word like any other.
-            if len(secret) >= SHORTEST_KEY and secret != self.query[1:]:
-                raw = raw.replace(secret.encode(), b"[key]")
-        return raw
+        secrets = [secret for secret in self.secrets if len(secret) >= SHORTEST_KEY]
+        if not secrets:
+            return raw
+        text = _without(secrets, raw.decode("utf-8", "surrogateescape"))
+        return text.encode("utf-8", "surrogateescape")
 
 
 def address(base_url: str, api_key: str | None = None) -> Address:
@@ -72,21 +76,51 @@ def address(base_url: str, api_key: str | None = None) -> Address:
     path = parts.path.rstrip("/")
     for step in _STEPS:
         path = path.removesuffix(step)
-    login, key = unquote(login), (api_key or "").strip()
+    key = (api_key or "").strip()
+    fields = [piece.partition("=") for piece in parts.query.split("&")]
+    named = [value for name, _, value in fields if re.search(SECRET_NAMES, name, re.IGNORECASE)]
+    long = [one for name, _, value in fields if len(one := value or name) >= SHORTEST_KEY]
     return Address(
         base=urlunsplit((parts.scheme, host.lower(), path or "/v1", "", "")),
         query=f"?{parts.query}" if parts.query else "",
-        authorization=_authorization(key, login),
-        secrets=_secrets(key, login, parts.query),
+        authorization=_authorization(key, unquote(login)),
+        secrets=_forms(key, *_of_login(login), *named),
+        unshown=_forms(parts.query, *long),
     )
 
 
-def _secrets(key: str, login: str, query: str) -> tuple[str, ...]:
-    """All forms in which what lets us in may be quoted, the longest first."""
-    password = login.partition(":")[2]
-    coded = b64encode(login.encode()).decode() if login else ""
-    found = {key, password, quote(password, safe=""), coded, query}
-    return tuple(sorted(found - {""}, key=lambda one: (-len(one), one)))
+def _of_login(login: str) -> tuple[str, ...]:
+    """What of a login as it stands in a URL is secret: a name alone may be a token."""
+    name, _, password = login.partition(":")
+    coded = b64encode(unquote(login).encode()).decode()
+    return (password or (name if len(name) >= SHORTEST_KEY else ""), coded)
+
+
+def _forms(*secrets: str) -> tuple[str, ...]:
+    """Each as it is, as it stands in a URL, and as it was before that; the longest first."""
+    plain = {one for secret in secrets for one in (secret, unquote(secret), unquote_plus(secret))}
+    coded = {one for secret in plain for one in (quote(secret, safe=""), quote_plus(secret))}
+    return tuple(sorted((plain | coded) - {""}, key=lambda one: (-len(one), one)))
+
+
+def _without(secrets: Iterable[str], text: str) -> str:
+    for secret in secrets:
+        text = _spelt(secret).sub("[key]", text)
+    return text
+
+
+@lru_cache(maxsize=256)
+def _spelt(secret: str) -> re.Pattern[str]:
+    r"""The secret as JSON may spell it, however often quoted: `/` as `\/`, `+` as `\u002b`."""
+    return re.compile("".join(map(_letter, secret)))
+
+
+def _letter(one: str) -> str:
+    if one.isascii() and one.isalnum():
+        return one
+    units = one.encode("utf-16-be", "surrogatepass").hex(" ", 2).split()
+    coded = "".join(rf"\\+u(?i:{unit})" for unit in units)
+    return rf"(?:\\*{re.escape(one)}|{coded})"
 
 
 def _authorization(key: str, login: str) -> str | None:
