@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trueup import Job, SettingsError
-from trueup.jobs.job import EMBEDDED_REPLY
+from trueup.jobs.job import EMBEDDED_REPLY, read_prices
 
 
 def test_an_empty_file_is_a_job(tmp_path: Path) -> None:
@@ -165,6 +165,15 @@ def test_settings_that_make_no_sense_are_refused(settings: dict[str, object], sa
 def test_a_key_in_a_name_is_refused_and_not_repeated(role: str, name: str) -> None:
     with pytest.raises(SettingsError, match="TRUEUP_API_KEY") as refused:
         Job.of({role: name})
+    assert "s3cr3t" not in str(refused.value)
+
+
+def test_a_price_is_of_a_role_or_a_model() -> None:
+    given = ["policy=1,2", "endpoint:http://host/v1?x=1#m=3,4"]
+    prices = {"policy": (1.0, 2.0), "endpoint:http://host/v1?x=1#m": (3.0, 4.0)}
+    assert read_prices(given) == prices and Job(prices=prices).prices == prices
+    with pytest.raises(SettingsError, match="'cheap' is no price") as refused:
+        read_prices(["endpoint:http://me:s3cr3t@host#m=cheap"])
     assert "s3cr3t" not in str(refused.value)
 
 

@@ -302,7 +302,7 @@ def read_prices(given: list[str]) -> dict[str, tuple[float, float]]:
             tokens_in, tokens_out = (float(amount) for amount in amounts.split(","))
         except ValueError:
             raise SettingsError(
-                f"{one!r} is no price: write ROLE=IN,OUT or MODEL=IN,OUT in USD per million "
+                f"{amounts!r} is no price: write ROLE=IN,OUT or MODEL=IN,OUT in USD per million "
                 "tokens, as in policy=0.15,0.60."
             ) from None
         prices[role.strip()] = (tokens_in, tokens_out)
