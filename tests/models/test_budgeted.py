@@ -3,9 +3,10 @@ from __future__ import annotations
 import asyncio
 import math
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trueup.errors import BudgetSpent, ModelError, SettingsError
@@ -105,6 +106,63 @@ async def test_a_replayed_call_counts_like_a_paid_one(tmp_path: Path) -> None:
             assert await until_spent(model) == limit
             assert budget.spent.usd == pytest.approx(limit * 0.01)
     assert len(scripted.requests) == 8
+
+
+async def test_what_is_stored_is_counted_and_never_refused(tmp_path: Path) -> None:
+    """Asked one after another, four replies pass a limit that they did not pass at once."""
+    scripted = Scripted(lambda request: REPLY, delay=1e-3)
+    with Calls(tmp_path / "calls.sqlite") as calls:
+        for _ in range(2):
+            budget, whole = Budget(tokens=250), Budget()
+            stored = Remembered(scripted, calls, "policy")
+            model = Budgeted(Budgeted(stored, whole), budget)
+            if not scripted.requests:
+                await asyncio.gather(*(model.reply(ask(number)) for number in range(4)))
+            assert [await model.reply(ask(number)) for number in range(4)] == [REPLY] * 4
+            assert (budget.spent.calls, budget.spent.tokens) == (4, 400)
+            assert (whole.spent.calls, whole.spent.tokens) == (4, 400)
+            with pytest.raises(BudgetSpent):
+                await model.reply(ask(4))
+    assert len(scripted.requests) == 4
+
+
+@given(stored=st.sets(st.integers(0, 7)), limit=st.integers(1, 1000))
+@settings(max_examples=20, deadline=None)
+def test_what_is_asked_at_once_is_let_out_whatever_of_it_is_stored(
+    stored: set[int], limit: int
+) -> None:
+    async def run() -> None:
+        with TemporaryDirectory() as folder, Calls(Path(folder) / "calls.sqlite") as calls:
+            scripted = Scripted(lambda request: REPLY)
+            remembered = Remembered(scripted, calls, "policy")
+            await asyncio.gather(*(remembered.reply(ask(number)) for number in stored))
+            model = Budgeted(remembered, Budget(tokens=limit))
+            asked = (model.reply(ask(number)) for number in range(8))
+            assert await asyncio.gather(*asked) == [REPLY] * 8
+
+    asyncio.run(run())
+
+
+async def test_vectors_that_are_stored_are_not_refused(tmp_path: Path) -> None:
+    with Calls(tmp_path / "calls.sqlite") as calls:
+        stored = Remembered(Scripted([]), calls, "embedder")
+        await stored.embed(["a", "b"])
+        model = Budgeted(Budgeted(stored, Budget(calls=0)), Budget(tokens=0))
+        assert (await model.embed(["a", "b"])).shape == (2, 256)
+        with pytest.raises(BudgetSpent):
+            await model.embed(["a", "c"])
+
+
+async def test_a_closed_budget_lets_out_only_what_is_stored(tmp_path: Path) -> None:
+    with Calls(tmp_path / "calls.sqlite") as calls:
+        budget = Budget(calls=9)
+        model = Budgeted(Remembered(Scripted(lambda _: REPLY), calls, "policy"), budget)
+        await Remembered(Scripted(lambda _: REPLY), calls, "policy").reply(ask(0))
+        budget.close("Enough.")
+        assert await model.reply(ask(0)) == REPLY
+        with pytest.raises(BudgetSpent, match="Enough"):
+            await model.reply(ask(1))
+        assert (budget.spent.calls, budget.spent.tokens) == (1, 100)
 
 
 async def test_a_call_that_failed_is_given_back() -> None:

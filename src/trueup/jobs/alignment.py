@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -132,6 +132,8 @@ class _Running:
         self._folder = folder
         self._calls = calls
         self._budget = budget
+        self._share = reserve(estimate(plan), budget)
+        self._before = read_rounds(folder.path)
         self._tell = on_event
         self._tally = Tally()
         self._rounds: list[Mapping[str, Any]] = []
@@ -141,8 +143,7 @@ class _Running:
     async def whole(self) -> Outcome:
         """Search, save, measure, report; the completion mark is written last."""
         plan = self._plan
-        share = reserve(estimate(plan), self._budget)
-        search = {role: self._paid(role, share) for role in plan.models}
+        search = {role: self._paid(role, self._share) for role in plan.models}
         report_on = {role: self._paid(role + HELD_OUT, self._budget) for role in plan.models}
         self._tell(Started(plan, self._budget))
         for note in plan.notes:
@@ -172,19 +173,32 @@ class _Running:
         """The search's best prompt, whatever ended it."""
         judge = tallied(self._plan.judge(models.get("judge")), self._tally)
         done = await search(self._plan, models, judge, self._round, self._noticed, self._deadline())
+        if done.refused is not None:
+            self._refused(done.refused)
         self._stopped = done.stopped
         if done.stopped is not None:
             self._noticed(f"{done.stopped} The best prompt so far is taken.")
         return done.found
 
+    def _refused(self, said: str) -> None:
+        """Write down that a limit ended the search after this round, for when the run goes on."""
+        told = {"said": said, "limits": _limits(self._budget)}
+        self._rounds[-1] = {**self._rounds[-1], "refused": told}
+        self._folder.append_round(self._rounds[-1])
+
     def _deadline(self) -> Deadline | None:
         minutes = self._budget.minutes
         if minutes is None:
             return None
-        before = read_rounds(self._folder.path)
-        return Deadline(minutes, 2 * len(self._plan.held_out), self._budget, before)
+        return Deadline(minutes, 2 * len(self._plan.held_out), self._budget, self._before)
 
     def _round(self, record: Mapping[str, Any]) -> None:
+        refused = _refused(self._before, record["number"], self._budget)
+        if refused is not None:
+            # Which call a limit refuses depends on which replies come first: what it refused an
+            # earlier process it might let out now, and the search would end elsewhere.
+            record = {**record, "refused": refused}
+            self._share.close(refused["said"])
         self._rounds.append(record)
         self._folder.append_round(record)
         self._tell(Searched(record))
@@ -335,6 +349,18 @@ def _quirks(plan: Plan) -> list[str]:
         with suppress(AttributeError):
             found.update(dict.fromkeys(model.quirks))  # type: ignore[attr-defined]
     return list(found)
+
+
+def _limits(budget: Budget) -> list[float | None]:
+    return [budget.calls, budget.tokens, budget.usd, budget.minutes]
+
+
+def _refused(
+    before: Sequence[Mapping[str, Any]], number: int, budget: Budget
+) -> Mapping[str, Any] | None:
+    """What ended an earlier process's search after this round, under the limits of today."""
+    told = [row["refused"] for row in before if row["number"] == number and "refused" in row]
+    return told[0] if told and told[0]["limits"] == _limits(budget) else None
 
 
 def _shown(score: float | None) -> str:

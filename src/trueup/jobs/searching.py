@@ -36,6 +36,8 @@ class Search:
 
     found: Found
     stopped: str | None = None
+    refused: str | None = None
+    """What the budget said that refused a call of the round after the last, if one did."""
 
 
 async def search(
@@ -65,7 +67,7 @@ async def search(
         settings=plan.settings,
         embedder=models.get("embedder"),
     )
-    state, stopped = None, None
+    state, stopped, said = None, None, None
     planned = plan.settings.calls
     try:
         async for turn in rounds(method):
@@ -77,12 +79,13 @@ async def search(
                 record |= {"time": told}
             on_round(record)
     except BudgetSpent as spent:
-        stopped = f"The search stopped early, at its share of the budget. {spent}"
+        said = str(spent)
+        stopped = f"The search stopped early, at its share of the budget. {said}"
     if state is None:
         raise BudgetSpent(
             f"Not even the first answers could be measured. {stopped} Raise the budget."
         )
-    return Search(method.result(state), stopped)
+    return Search(method.result(state), stopped, said)
 
 
 def _short_of_time(told: Mapping[str, Any], planned: int) -> str | None:

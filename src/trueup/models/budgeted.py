@@ -10,12 +10,18 @@ A call is reserved before it is made, so a limit of ten lets exactly ten out, ho
 once. What a call costs in tokens and money is known when it ends: those limits can be passed, by
 what was under way when they were reached and no more.
 
-A reply out of the store counts like a paid one. That is what makes a job that was killed and run
-again stop where it would have stopped. The same request asked again in one process counts once. A
-call that failed is not counted; one whose caller gave up waiting is, for it may well be answered.
+A reply out of a store behind the budget counts like a paid one, and no limit refuses it. So a job
+that was killed and run again comes as far as it had come and has spent as much there, and of what
+is asked at once it lets out the same calls, whatever of them is stored. That makes it stop where it
+would have stopped, with one exception: where a limit of tokens or money is reached among calls that
+wait for replies (a judge's), which of them are refused depends on which replies come first, in any
+run. Whoever ends a search there writes it down, and closes the budget there when it is run again.
+
+The same request asked again in one process counts once. A call that failed is not counted; one
+whose caller gave up waiting is, for it may well be answered.
 
 Time is that of this process, and embeddings count as nothing, since nothing says what they used;
-both are refused once the limit is reached.
+those that are not stored are refused once a limit is reached.
 """
 
 from __future__ import annotations
@@ -102,6 +108,7 @@ class Budget:
         self.calls, self.tokens, self.usd, self.minutes = calls, tokens, usd, minutes
         self._clock = clock
         self._began = clock()
+        self._closed: str | None = None
         self._calls = 0
         self._tokens = 0
         self._usd = 0.0
@@ -147,11 +154,17 @@ class Budget:
                     "not paid twice."
                 )
 
-    def reserve(self, address: str) -> None:
-        """Count a call that is about to be made, unless it is counted. Raises `BudgetSpent`."""
+    def reserve(self, address: str, *, stored: bool = False) -> None:
+        """Count a call that is about to be made, unless it is counted.
+
+        Raises `BudgetSpent`, but not for one whose reply is `stored`: that was paid before.
+        """
         key = _key(address)
         if key not in self._counted and key not in self._waiting:
-            self.check()
+            if not stored:
+                if self._closed is not None:
+                    raise BudgetSpent(self._closed)
+                self.check()
             self._calls += 1
         self._waiting[key] += 1
 
@@ -177,6 +190,10 @@ class Budget:
         if key not in self._counted and key not in self._waiting:
             self._calls -= 1
 
+    def close(self, said: str) -> None:
+        """Let no further call out, for this reason; those whose replies are stored count on."""
+        self._closed = said
+
     def _leave(self, address: str) -> int:
         key = _key(address)
         self._waiting[key] -= 1
@@ -189,6 +206,10 @@ def _key(address: str) -> int:
     return int(address[:16], 16)
 
 
+def _nothing(asked: object) -> bool:
+    return False
+
+
 class Budgeted:
     """A model whose calls come out of a budget."""
 
@@ -196,6 +217,8 @@ class Budgeted:
         """Raises `SettingsError` for a limit on money and a model without a known price."""
         self._model = model
         self._budget = budget
+        self._has: Callable[[str], bool] = getattr(model, "has", _nothing)
+        self._has_vectors: Callable[[Sequence[str]], bool] = getattr(model, "has_vectors", _nothing)
         self.price = price_of(model)
         """The wrapped model's."""
         if budget.usd is not None and self.price is None:
@@ -211,7 +234,7 @@ class Budgeted:
 
     async def reply(self, request: Request) -> Reply:
         address = request.address(self.identity)
-        self._budget.reserve(address)
+        self._budget.reserve(address, stored=self.has(address))
         try:
             reply = await self._model.reply(request)
         except asyncio.CancelledError:
@@ -224,8 +247,17 @@ class Budgeted:
         self._budget.settle(address, reply.usage, usd)
         return reply
 
+    def has(self, address: str) -> bool:
+        """Whether the wrapped model has the reply in a store."""
+        return self._has(address)
+
+    def has_vectors(self, texts: Sequence[str]) -> bool:
+        """Whether the wrapped model has the vectors of all these texts in a store."""
+        return self._has_vectors(texts)
+
     async def embed(self, texts: Sequence[str]) -> Embeddings:
-        self._budget.check()
+        if not self.has_vectors(texts):
+            self._budget.check()
         return await self._model.embed(texts)
 
     async def close(self) -> None:

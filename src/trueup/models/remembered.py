@@ -32,6 +32,10 @@ T = TypeVar("T")
 class CallStore(Protocol):
     """Where replies are kept, by address."""
 
+    def __contains__(self, address: str) -> bool:
+        """Whether it has a reply."""
+        ...
+
     def get(self, address: str, *, role: str | None = None) -> Reply | None:
         """The reply, or None; counted as a use by `role`."""
         ...
@@ -78,6 +82,9 @@ class Remembered:
         address = request.address(self.identity)
         reply = self._calls.get(address, role=self._role)
         if reply is not None:
+            # It takes a turn, as one that is paid does: what is asked at once is asked before the
+            # first is answered, and a budget lets out the same calls.
+            await asyncio.sleep(0)
             return reply
         task = self._asking.get(address)
         if task is None:
@@ -87,6 +94,15 @@ class Remembered:
         reply = await asyncio.shield(task)
         # From the store once more, so that the ledger knows of it.
         return self._calls.get(address, role=self._role) or reply
+
+    def has(self, address: str) -> bool:
+        """Whether the reply to the request of this address is in the store."""
+        return address in self._calls
+
+    def has_vectors(self, texts: Sequence[str]) -> bool:
+        """Whether the vectors of all these texts are in the store."""
+        addresses = {embedding_address(self.identity, text) for text in texts}
+        return len(self._calls.vectors(addresses)) == len(addresses)
 
     async def embed(self, texts: Sequence[str]) -> Embeddings:
         addresses = [embedding_address(self.identity, text) for text in texts]

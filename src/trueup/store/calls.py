@@ -34,6 +34,7 @@ from trueup.store.writer import GroupWriter
 from trueup.types import Reply, Request
 
 _GET = "SELECT reply, checksum FROM calls WHERE address = ?"
+_HAS = "SELECT 1 FROM calls WHERE address = ?"
 _PUT = """
     INSERT INTO calls (address, role, model, tokens_in, tokens_out, tokens_cached, seconds, usd,
                        created, checksum, reply, request)
@@ -102,6 +103,11 @@ class Calls:
             self._writer.close()
 
     # ------------------------------------------------------------------ replies
+
+    def __contains__(self, address: str) -> bool:
+        """Whether a reply is stored under this address."""
+        with self._lock, explained(self.path):
+            return self._reader.execute(_HAS, (address,)).fetchone() is not None
 
     def get(self, address: str, *, role: str | None = None) -> Reply | None:
         """The reply stored under this address, or None. Raises `StoreError` if it is damaged.
