@@ -58,7 +58,7 @@ def plan(tmp_path: Path) -> Plan:
 def spend(budget: Budget, calls: int, under_way: int) -> None:
     """Calls of ten tokens each, the last of them not answered yet."""
     for number in range(calls + under_way):
-        budget.reserve(f"{number:016x}")
+        budget.reserve(f"{number:016x}", lambda address: False)
     for number in range(calls):
         budget.settle(f"{number:016x}", Usage(tokens_in=7, tokens_out=3), 0.0)
 

@@ -139,6 +139,8 @@ class Budget:
 
     def check(self) -> None:
         """Raise `BudgetSpent` if another call would be too many."""
+        if self._closed is not None:
+            raise BudgetSpent(self._closed)
         spent = self.spent
         for name, limit, used in (
             ("calls", self.calls, spent.calls),
@@ -154,17 +156,19 @@ class Budget:
                     "not paid twice."
                 )
 
-    def reserve(self, address: str, *, stored: bool = False) -> None:
+    def reserve(self, address: str, stored: Callable[[str], bool]) -> None:
         """Count a call that is about to be made, unless it is counted.
 
-        Raises `BudgetSpent`, but not for one whose reply is `stored`: that was paid before.
+        Raises `BudgetSpent`, but not for one whose reply is `stored`: that was paid before. It is
+        asked only where a limit is reached, for a store takes longer to look than a budget.
         """
         key = _key(address)
         if key not in self._counted and key not in self._waiting:
-            if not stored:
-                if self._closed is not None:
-                    raise BudgetSpent(self._closed)
+            try:
                 self.check()
+            except BudgetSpent:
+                if not stored(address):
+                    raise
             self._calls += 1
         self._waiting[key] += 1
 
@@ -234,7 +238,7 @@ class Budgeted:
 
     async def reply(self, request: Request) -> Reply:
         address = request.address(self.identity)
-        self._budget.reserve(address, stored=self.has(address))
+        self._budget.reserve(address, self._has)
         try:
             reply = await self._model.reply(request)
         except asyncio.CancelledError:
@@ -256,8 +260,11 @@ class Budgeted:
         return self._has_vectors(texts)
 
     async def embed(self, texts: Sequence[str]) -> Embeddings:
-        if not self.has_vectors(texts):
+        try:
             self._budget.check()
+        except BudgetSpent:
+            if not self.has_vectors(texts):
+                raise
         return await self._model.embed(texts)
 
     async def close(self) -> None:
