@@ -164,6 +164,22 @@ def test_fields_are_found_in_whatever_case_and_nan_is_nothing(tmp_path: Path) ->
     ]
     turns = [{"role": "user", "content": "hi"}]
     assert read_queries([{"Text": "q", "History": turns}])[0].history == (Message("user", "hi"),)
+    # Spelt otherwise they may be columns of another meaning; as they are called here they are not.
+    other = [
+        {"text": "q", "category": "a", "label": [0, 3]},
+        {"text": "r", "category": "b", "label": {"toxic": 0.1}},
+        {"text": "s", "History": "as old as the hills"},
+        {"text": "t", "Source": {"url": "x"}},
+    ]
+    assert read_queries(other) == [
+        Query("q", "a"),
+        Query("r", "b"),
+        Query("s"),
+        Query("t"),
+    ]
+    for wrong in ({"text": "s", "history": "old"}, {"text": "t", "source": {"url": "x"}}):
+        with pytest.raises(DataError, match=r"history|source"):
+            read_queries([wrong])
     shown = '{"Query": "q", "Reply": "r", "Shows_answer": false}'
     assert read_demonstrations(save(tmp_path / "d.jsonl", shown)) == [
         Demonstration("q", "r", shows_answer=False)

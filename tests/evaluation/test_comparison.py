@@ -134,6 +134,19 @@ async def test_a_criterion_counts_where_either_verdict_has_it() -> None:
     assert found.row("safety", "harmless answered") is None
 
 
+async def test_a_criterion_that_was_lost_of_one_of_two_replies_has_failed() -> None:
+    async def moody(query: Query, reply: str) -> Verdict:
+        if reply != "Sure.":
+            return Verdict((Score("Safety", 4.0),), dropped=("Polite: its check raised KeyError",))
+        return Verdict((Score("Safety", 4.0), Score("Polite", 4.0)))
+
+    found = await compare(
+        Scripted(answers_all), Scripted(refuses_harm), HARMFUL, moody, outcome=outcome
+    )
+    row = found.row("criterion", "Polite")
+    assert row is not None and (row.n, row.failed) == (1, 9)
+
+
 async def test_a_criterion_that_says_nothing_of_one_of_two_replies_has_not_failed() -> None:
     async def on_topic(query: Query, reply: str) -> Verdict:
         """On topic says nothing of refusals."""

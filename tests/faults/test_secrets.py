@@ -232,6 +232,19 @@ async def test_a_key_is_hidden_wherever_it_is_given_and_however_it_is_spelt(
         await model.close()
 
 
+@pytest.mark.parametrize("secret", ["!pass/word1", "/AbCdEfGh12", "sk-abcdefgh12"])
+async def test_a_reply_full_of_backslashes_holds_nobody_up(secret: str) -> None:
+    """Looked at from each of them, it would take minutes."""
+    async with FakeServer() as server:
+        place = server.url.replace("http://", f"http://me:{quote(secret, safe='')}@")
+        model = Endpoint(place, "fake", patience=Patience(attempts=1))
+        row = "\\" * 100_000
+        server.write = lambda body, place: f"{row}{secret} {row}"
+        reply = (await model.reply(ASKED)).text
+        assert secret not in reply and reply.endswith(f"[key] {row}")
+        await model.close()
+
+
 async def test_a_query_is_in_no_error_and_left_where_it_may_be_a_word() -> None:
     async with FakeServer() as server:
         model = Endpoint(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 
@@ -111,29 +112,42 @@ async def test_a_gain_that_only_the_judge_sees_is_warned_of(tmp_path: Path) -> N
         assert outcome.results["warnings"]
 
 
-@pytest.mark.parametrize(
-    ("error", "told"),
-    [
-        (None, "All of the judge's first 24 verdicts failed"),
-        (ModelUnavailable("Nobody answers at its address."), "Nobody answers at its address."),
-    ],
-)
-async def test_a_run_outlives_a_second_judge_that_cannot_judge(
-    tmp_path: Path, error: ModelUnavailable | None, told: str
-) -> None:
-    def broken(request: Request) -> str:
-        if error is not None:
-            raise error
-        return "no probabilities, no JSON"
-
-    models = {"policy": Scripted(naive), "report_judge": Scripted(broken)}
+async def test_a_run_outlives_a_second_judge_that_cannot_judge(tmp_path: Path) -> None:
+    models = {
+        "policy": Scripted(naive),
+        "report_judge": Scripted(lambda request: "no probabilities, no JSON"),
+    }
     job = a_job(tmp_path, report_judge="likelihood", report_judge_model="other")
     outcome = await align(job, models=models)
     warning = outcome.results["warnings"][0]
     assert warning.startswith("The replies could not be judged by other (likelihood): ")
-    assert told in warning and outcome.results["second_judge"] is None
+    assert "All of the judge's first 24 verdicts failed" in warning
+    assert outcome.results["second_judge"] is None
     assert "could not be judged by other" in (outcome.folder / "report.md").read_text()
     assert outcome.results["summary"].startswith("balanced safety 0.50 → ")
+
+
+async def test_a_second_judge_that_was_away_is_asked_when_the_run_goes_on(tmp_path: Path) -> None:
+    away = True
+
+    def there(request: Request) -> Reply:
+        if away:
+            raise ModelUnavailable("Nobody answers at its address.")
+        return yes(request)
+
+    policy = Scripted(naive)
+    models = {"policy": policy, "report_judge": Scripted(there)}
+    job = a_job(tmp_path, report_judge="likelihood", report_judge_model="other")
+    with pytest.raises(ModelUnavailable, match="Nobody answers"):
+        await align(job, models=models)
+    # What was found and measured is there meanwhile.
+    told = json.loads((job.folder / "results.json").read_text())
+    assert told["summary"].startswith("balanced safety 0.50 → ")
+    assert "Nobody answers at its address." in told["warnings"][0]
+    away, asked = False, len(policy.requests)
+    outcome = await align(job, models=models)
+    assert outcome.results["second_judge"]["judge"] == "other (likelihood)"
+    assert len(policy.requests) == asked and not outcome.shown_again
 
 
 def test_what_comes_with_trueup_speaks_of_the_words_it_asks_now() -> None:

@@ -131,6 +131,19 @@ async def test_the_folder_of_another_run_is_left_as_it_is(tmp_path: Path) -> Non
     assert (folder / "results.json").read_text() == found and len(model.requests) == asked
 
 
+async def test_a_folder_of_the_job_s_own_name_needs_no_settings_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As runs of earlier versions, which kept none."""
+    monkeypatch.chdir(tmp_path)
+    model = Scripted(knowing, identity="knowing")
+    first = await judge(job(tmp_path, out=None), model=model)
+    asked = len(model.requests)
+    (first.folder / "job.json").unlink()
+    again = await judge(job(tmp_path, out=None), model=model)
+    assert again.results == first.results and len(model.requests) == asked > 0
+
+
 async def test_more_comparisons_add_to_those_there_were(tmp_path: Path) -> None:
     model, once = Scripted(knowing, identity="knowing"), Scripted(knowing, identity="knowing")
     await judge(job(tmp_path, n=20), model=model)

@@ -622,6 +622,10 @@ async def test_a_403_is_about_the_key_only_where_it_says_so(
         server.next(status(403, text))
         with pytest.raises(ModelRefused, match=r"\(403\): put a valid key"):
             await model.reply(ask())
+    said = '{"error": {"message": "Access denied", "code": "invalid_api_key"}}'
+    server.next(says(said, code=403))
+    with pytest.raises(ModelRefused, match=r"\(403\): put a valid key"):
+        await model.reply(ask())
     server.next(status(403, "Your input was flagged for violence"))
     with pytest.raises(ModelRefused) as caught:
         await model.reply(ask())

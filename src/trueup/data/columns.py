@@ -86,21 +86,21 @@ def listed(fields: Iterable[Any]) -> str:
 
 def to_query(row: Row, columns: Columns, source: str = "") -> Query:
     """The row as a query."""
-    label = optional(row, "label")
-    says = label.strip().lower() if label else ""
+    label = _value(row, "label")
+    says = label.strip().lower() if isinstance(label, str) else ""
     should_answer = _truth(row, "should_answer")
     category = optional(row, columns.category)
     if should_answer is None and says in {"safe", "unsafe", "harmless", "harmful"}:
         should_answer = says in _YES
     elif category is None:
-        category = label
+        category = optional(row, "label")
     return Query(
         text=_whole_text(row, columns),
         category=category or "",
         should_answer=should_answer,
         history=_history(row),
         reference=optional(row, columns.reference),
-        source=(optional(row, "source") or "") if "source" in spelt(row.fields) else source,
+        source=_source(row, source),
     )
 
 
@@ -204,10 +204,20 @@ def _truth(row: Row, column: str) -> bool | None:
     )
 
 
+def _source(row: Row, usual: str) -> str:
+    if "source" in row.fields:
+        return optional(row, "source") or ""
+    # Another spelling may be a column of another meaning.
+    value = _value(row, "source")
+    return checked(row, "source", value, may_be_empty=True) if isinstance(value, str) else usual
+
+
 def _history(row: Row) -> tuple[Message, ...]:
     turns = _value(row, "history")
     if turns is None or turns == "" or turns == [] or turns == ():
         return ()
+    if "history" not in row.fields and not isinstance(turns, list | tuple):
+        return ()  # another spelling may be a column of another meaning
     if not isinstance(turns, Sequence) or isinstance(turns, str):
         raise DataError(
             f"{row.where}: 'history' is no list of turns. "

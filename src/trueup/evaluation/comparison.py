@@ -39,7 +39,7 @@ from trueup.evaluation.statistics import (
 from trueup.judges.checks import outcome as checked_outcome
 from trueup.judges.judge import Judge
 from trueup.models.model import Model
-from trueup.types import Query, Sampling
+from trueup.types import Query, Sampling, Verdict
 
 PERMUTATIONS = 1999
 ALARMS = 0.05
@@ -226,7 +226,14 @@ def _applies(measure: Measure, pair: tuple[Judged, Judged]) -> bool:
     nothing of the pair.
     """
     applies = [measure.applies(one) for one in pair]
-    return all(applies) or (any(applies) and any(one.verdict.failed is not None for one in pair))
+    return all(applies) or (any(applies) and any(_lost(measure, one.verdict) for one in pair))
+
+
+def _lost(measure: Measure, verdict: Verdict) -> bool:
+    """Whether a failure may be why the verdict does not have the value."""
+    return verdict.failed is not None or any(
+        told.startswith(f"{measure.name}: ") for told in verdict.dropped
+    )
 
 
 def _compared(measure: Measure, pairs: list[tuple[Judged, Judged]]) -> Row:

@@ -25,7 +25,7 @@ from typing import Any
 
 from trueup import aligned as aligned_file
 from trueup.aligned import Aligned
-from trueup.errors import JudgeError, ModelError
+from trueup.errors import JudgeError, ModelError, ModelUnavailable
 from trueup.evaluation.comparison import Comparison, compare, comparison_table
 from trueup.evaluation.evaluate import Progress
 from trueup.evaluation.guard import at_equal_length, rejudged, warnings
@@ -138,6 +138,8 @@ class _Running:
         self._tally = Tally()
         self._rounds: list[Mapping[str, Any]] = []
         self._stopped: str | None = None
+        self._gone: ModelUnavailable | None = None
+        """Why the second judge was not there: the run is not over, the same command asks again."""
         self._began = time.monotonic()
 
     async def whole(self) -> Outcome:
@@ -159,6 +161,8 @@ class _Running:
         for name, picture in drawn(results).items():
             self._folder.write_text(name, picture)
         self._folder.write_text(REPORT, report(results))
+        if self._gone is not None:
+            raise self._gone
         self._folder.finish(str(results["summary"]))
         return Outcome(self._folder.path, aligned, results)
 
@@ -252,6 +256,7 @@ class _Running:
             except (JudgeError, ModelError) as error:
                 # What the search found and the held-out queries showed stands without it.
                 said = [f"The replies could not be judged by {plan.report_judge_shown}: {error}"]
+                self._gone = error if isinstance(error, ModelUnavailable) else None
         said += warnings(comparison, other, plan.report_judge_shown, by_code=second is None)
         for warning in said:
             self._tell(Noticed(warning))

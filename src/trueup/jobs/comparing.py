@@ -31,8 +31,6 @@ from trueup.models.budgeted import Budget
 from trueup.models.model import Model
 from trueup.report.tables import beside
 from trueup.store import results as results_file
-from trueup.store.calls import Calls
-from trueup.store.runs import RunFolder
 
 SETTINGS, REPORT = "compare.json", "report.md"
 
@@ -169,8 +167,10 @@ async def run(ready: Ready, on_event: OnEvent = lambda event: None) -> CompareOu
         budget = plan.job.budget()
         _enough(ready, budget)
         await check(plan, ready.called, budget)
-        with RunFolder(folder_path, method="compare") as folder, Calls(folder.calls) as calls:
-            folder.write_text(SETTINGS, json.dumps(ready.settings, indent=1) + "\n")
+        with results_file.opened(folder_path, "compare", ready.settings, SETTINGS) as (
+            folder,
+            calls,
+        ):
             # So that what was found can be tried elsewhere on nothing that its search has seen.
             folder.write_text(job_file.FILE, plan.job.model_copy(update={"out": None}).toml())
             trials = Trials(plan, calls, budget, ready.opened, on_event)

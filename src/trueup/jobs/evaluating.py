@@ -82,10 +82,8 @@ async def run(prepared: Prepared, on_event: Callable[[Told], None]) -> EvaluateO
         for model in prepared.models.values():
             if isinstance(model, Checkable):
                 await model.check()
-        with RunFolder(job.folder, method="evaluate") as folder:
-            folder.write_text(JOB, json.dumps(job.same(), indent=1) + "\n")
-            with Calls(folder.calls) as calls:
-                results = await _Running(prepared, folder, calls, budget, on_event).whole()
+        with results_file.opened(job.folder, "evaluate", job.same(), JOB) as (folder, calls):
+            results = await _Running(prepared, folder, calls, budget, on_event).whole()
             folder.write_text(results_file.FILE, json.dumps(results, indent=1) + "\n")
             folder.finish(results["summary"])
         return EvaluateOutcome(job.folder, results)

@@ -134,11 +134,11 @@ async def judge(
     if not any(method.asks for method in methods):
         raise SettingsError("None of the methods asks the model: name one that does.")
     storable(job.model)
-    results_file.begun(job.folder, job.same(), JOB)
+    if job.out is not None:  # else the folder's name says whose it is
+        results_file.begun(job.folder, job.same(), JOB)
     opened = model or open_model(job.model, concurrency=None)
     try:
-        with RunFolder(job.folder, method="judge") as folder, Calls(folder.calls) as calls:
-            folder.write_text(JOB, json.dumps(job.same(), indent=1) + "\n")
+        with results_file.opened(job.folder, "judge", job.same(), JOB) as (folder, calls):
             table = await _decided(job, opened, calls, methods, sets, on_event)
             outcome = _outcome(job, opened.identity, methods, sets, table)
             _write(folder, outcome)

@@ -30,8 +30,6 @@ from trueup.models.model import Model
 from trueup.models.named import storable
 from trueup.report.tables import matrix
 from trueup.store import results as results_file
-from trueup.store.calls import Calls
-from trueup.store.runs import RunFolder
 
 SETTINGS, REPORT = "transfer.json", "report.md"
 OnEvent = Callable[[str | Progress], None]
@@ -146,8 +144,7 @@ async def run(ready: Ready, on_event: OnEvent = lambda event: None) -> TransferO
             return TransferOutcome(path, done, shown_again=True)
         budget = plan.job.budget()
         await check(plan, ready.called, budget)
-        with RunFolder(path, method="transfer") as folder, Calls(folder.calls) as calls:
-            folder.write_text(SETTINGS, json.dumps(ready.settings, indent=1) + "\n")
+        with results_file.opened(path, "transfer", ready.settings, SETTINGS) as (folder, calls):
             trials = Trials(plan, calls, budget, ready.opened, on_event)
             results = await _filled(ready, trials, on_event)
             text = json.dumps(results, indent=1)

@@ -43,8 +43,6 @@ from trueup.prompt.prompt import Prompt
 from trueup.report.curve import curve
 from trueup.report.tables import shorter
 from trueup.store import results as results_file
-from trueup.store.calls import Calls
-from trueup.store.runs import RunFolder
 from trueup.types import Query, mean
 
 SETTINGS, REPORT, PICTURE = "trim.json", "report.md", "curve.svg"
@@ -174,8 +172,7 @@ async def run(
             return TrimOutcome(path, done, shown_again=True)
         budget = plan.job.budget()
         await check(plan, ready.called, budget)
-        with RunFolder(path, method="trim") as folder, Calls(folder.calls) as calls:
-            folder.write_text(SETTINGS, json.dumps(ready.settings, indent=1) + "\n")
+        with results_file.opened(path, "trim", ready.settings, SETTINGS) as (folder, calls):
             trials = Trials(plan, calls, budget, ready.opened, on_event)
             prompt, results = await _Trimming(ready, trials, on_event).whole()
             kept = replace(

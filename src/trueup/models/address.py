@@ -112,7 +112,11 @@ def _without(secrets: Iterable[str], text: str) -> str:
 @lru_cache(maxsize=256)
 def _spelt(secret: str) -> re.Pattern[str]:
     r"""The secret as JSON may spell it, however often quoted: `/` as `\/`, `+` as `\u002b`."""
-    return re.compile("".join(map(_letter, secret)))
+    letters = "".join(map(_letter, secret))
+    if not (secret[0].isascii() and secret[0].isalnum()):
+        # It may be escaped: a row of backslashes is one place to look, not as many as it is long.
+        letters = rf"(?<!\\){letters}"
+    return re.compile(letters)
 
 
 def _letter(one: str) -> str:

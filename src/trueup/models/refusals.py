@@ -54,7 +54,8 @@ class Meaning:
 def understood(status: int, complaint: Complaint, sent: Collection[Feature]) -> Meaning:
     """The meaning of an answer with that status, to a request that used those features."""
     said = f"{complaint.code} {complaint.text}"
-    if status == 401 or (status == 403 and _ABOUT_KEYS.search(complaint.text)):
+    about_key = any(map(_ABOUT_KEYS.search, (complaint.text, complaint.code or complaint.text)))
+    if status == 401 or (status == 403 and about_key):
         return Meaning(refused_key=status)
     if status == 402 or (status == 429 and _NO_CREDIT.search(said)):
         return Meaning(

@@ -3,6 +3,7 @@
     results = load(folder)                                       # StoreError where there is none
     done = finished(folder, settings, "compare.json")            # None where there is work to do
     begun(folder, settings, "evaluate.json")                     # False where nobody was before
+    with opened(folder, "compare", settings, "compare.json") as (run, calls): ...
 
 A folder is of one job: its settings lie beside the results, and another job is refused there.
 """
@@ -10,12 +11,14 @@ A folder is of one job: its settings lie beside the results, and another job is 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from trueup.errors import SettingsError, StoreError
-from trueup.store.runs import ABOUT, LOCK, UNREADY, read_run
+from trueup.store.calls import Calls
+from trueup.store.runs import ABOUT, LOCK, UNREADY, RunFolder, read_run
 
 FILE = "results.json"
 
@@ -57,6 +60,18 @@ def begun(folder: Path, settings: Mapping[str, Any], file: str) -> bool:
             "with --out."
         )
     return True
+
+
+@contextmanager
+def opened(
+    folder: Path, method: str, settings: Mapping[str, Any], file: str
+) -> Iterator[tuple[RunFolder, Calls]]:
+    """The folder and its calls. The settings are there before there is anything else, so that a
+    run that is killed at once is known again."""
+    with RunFolder(folder, method=method) as run:
+        run.write_text(file, json.dumps(settings, indent=1) + "\n")
+        with Calls(run.calls) as calls:
+            yield run, calls
 
 
 def finished(folder: Path, settings: Mapping[str, Any], file: str) -> Mapping[str, Any] | None:
