@@ -240,6 +240,10 @@ class Budgeted:
         address = request.address(self.identity)
         self._budget.reserve(address, self._has)
         try:
+            if self._budget.tokens is not None or self._budget.usd is not None:
+                # A stored reply takes a turn, as one that is paid does: what is asked at once is
+                # let out before the first is counted, whatever part of it is stored.
+                await asyncio.sleep(0)
             reply = await self._model.reply(request)
         except asyncio.CancelledError:
             self._budget.abandon(address)

@@ -82,9 +82,6 @@ class Remembered:
         address = request.address(self.identity)
         reply = self._calls.get(address, role=self._role)
         if reply is not None:
-            # It takes a turn, as one that is paid does: what is asked at once is asked before the
-            # first is answered, and a budget lets out the same calls.
-            await asyncio.sleep(0)
             return reply
         task = self._asking.get(address)
         if task is None:
