@@ -34,7 +34,7 @@ LINES = {
 UNITS = {"policy_calls": "policy calls", "tokens": "tokens", "steps": "calls one after another"}
 
 
-def spot(by_place: Sequence[Sequence[Cell]], took: str) -> Spot | None:
+def spot(by_place: Sequence[Sequence[Cell]], took: str, bounds: tuple[float, float]) -> Spot | None:
     """The mean of one method and budget; places weigh the same."""
     if not all(by_place):
         return None
@@ -45,16 +45,17 @@ def spot(by_place: Sequence[Sequence[Cell]], took: str) -> Spot | None:
     if len(values) == len(by_place):
         return Spot(spent, value, value, value)
     found = mean_interval(values, strata=strata)
-    return Spot(spent, value, found.low, found.high)
+    return Spot(spent, value, max(found.low, bounds[0]), min(found.high, bounds[1]))
 
 
 def panel(cells: Cells, where: Sequence[str], title: str, took: str) -> Panel:
     """Every method of LINES at these places."""
     asked = budgets(cells, embedded=EMBEDDED in where)
+    bounds = (0.0, 1.0) if EMBEDDED in where else (1.0, 5.0)
     lines = {}
     for method, name in LINES.items():
         spots = [
-            spot([list(of(cells, place, method, budget).values()) for place in where], took)
+            spot([list(of(cells, place, method, budget).values()) for place in where], took, bounds)
             for budget in asked
         ]
         lines[name] = sorted(one for one in spots if one is not None)
