@@ -239,6 +239,8 @@ async def befallen(name: str, prompt: str, quick: bool) -> dict[str, Any]:
         row["paid_twice"] = len(at.book.paid_twice)
     if "said" in row:
         row["said"] = str(row["said"]).replace(str(at.folder), "FOLDER")
+        # A traceback is no sentence that tells people what to do.
+        row["said_so"] = row["said_so"] and "Traceback" not in row["said"]
     print(json.dumps(row), flush=True)
     return row
 

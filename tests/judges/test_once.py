@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import math
 from collections.abc import Callable
 
 import pytest
 
-from trueup.errors import BudgetSpent, ModelError
+from trueup.errors import BudgetSpent, ModelError, StoreError
 from trueup.judges.guessing import NOTHING, Guessing
 from trueup.judges.judge import Judge
 from trueup.judges.likelihood import Likelihood
@@ -50,6 +51,26 @@ async def test_a_baseline_that_failed_once_is_asked_for_again(
     for _ in range(3):
         assert (await judge(QUERY, "take an egg")).reward is not None
     assert baselines == 2
+
+
+async def test_what_raises_after_everybody_has_gone_is_no_complaint_of_the_loop() -> None:
+    """It would be a traceback on the screen for each, below the one sentence that says why."""
+    once: Once[str, int] = Once()
+    complaints: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, told: complaints.append(told))
+
+    async def make() -> int:
+        await asyncio.sleep(0.01)
+        raise StoreError("The file is locked by another process.")
+
+    waiting = asyncio.create_task(once("q", make))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    await asyncio.sleep(0.02)
+    del once, waiting
+    gc.collect()
+    assert complaints == []
 
 
 async def test_those_who_wait_share_one_and_what_raised_is_forgotten() -> None:

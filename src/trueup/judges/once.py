@@ -31,6 +31,8 @@ class Once(Generic[K, T]):
         task = self._tasks.get(key)
         if task is None or (task.done() and _came_to_nothing(task)):
             task = asyncio.create_task(make())
+            # Looked at when it ends, because those who waited may all have gone.
+            task.add_done_callback(_came_to_nothing)
             self._tasks[key] = task
         # Shielded: the others go on waiting when one of them gives up.
         return await asyncio.shield(task)
