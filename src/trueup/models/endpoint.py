@@ -33,7 +33,7 @@ from trueup.models.model import Embeddings
 from trueup.models.pace import Pace
 from trueup.models.patience import Patience, told
 from trueup.models.refusals import AGAIN, UNKNOWN_PATH, Meaning, understood
-from trueup.models.several import each, joined, part, together
+from trueup.models.several import each, joined, together
 from trueup.types import Reply, Request
 
 T = TypeVar("T")
@@ -232,22 +232,7 @@ class Endpoint:
         self._misshaped += len(bad)
         if 2 * self._misshaped > self._shaped and bad:
             self._can.lacks("schema", "it wrote something else")
-        return await self._mended(request, schema, reply, bad)
-
-    async def _mended(
-        self, request: Request, schema: Mapping[str, Any], reply: Reply, bad: Sequence[int]
-    ) -> Reply:
-        """The reply with its misshapen choices repaired or replaced."""
-        choices, usage, seconds = list(reply.choices), reply.usage, reply.seconds
-        for place in bad:
-            fitted = shape.fitting(choices[place].text, schema)
-            if fitted.problem is None:
-                choices[place] = replace(choices[place], text=fitted.text)
-                continue
-            again = await self._asked_in_words(part(request, place))
-            choices[place] = again.choices[0]
-            usage, seconds = usage + again.usage, seconds + again.seconds
-        return Reply(tuple(choices), usage, seconds)
+        return await shape.mended(request, reply, bad, self._ask)
 
     async def _ask(self, request: Request) -> Reply:
         """The server's answer, once it is believed."""

@@ -12,13 +12,13 @@ to whoever reads the value, who must check it anyway.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from trueup.models.several import Ask
+from trueup.models.several import Ask, part
 from trueup.types import Message, Reply, Request, Usage
 
 _DEEPEST = 64
@@ -84,6 +84,20 @@ async def asked_in_words(request: Request, ask: Ask) -> Reply:
         # Another seed: a raw continuation carries no complaint and would come out the same.
         seed = request.sampling.seed + tries * _SEED_STEP
         now = replace(complained, sampling=replace(request.sampling, seed=seed))
+
+
+async def mended(request: Request, reply: Reply, bad: Sequence[int], ask: Ask) -> Reply:
+    """The reply with the choices at these places repaired, or asked for again in words."""
+    choices, usage, seconds = list(reply.choices), reply.usage, reply.seconds
+    for place in bad:
+        fitted = fitting(choices[place].text, request.schema or {})
+        if fitted.problem is None:
+            choices[place] = replace(choices[place], text=fitted.text)
+            continue
+        again = await asked_in_words(part(request, place), ask)
+        choices[place] = again.choices[0]
+        usage, seconds = usage + again.usage, seconds + again.seconds
+    return Reply(tuple(choices), usage, seconds)
 
 
 def with_instruction(request: Request) -> Request:
