@@ -3,11 +3,11 @@
     for row in estimate(plan):
         print(row.role, row.calls, row.tokens, row.usd, row.seconds)
 
-An estimate is an upper bound of the calls and a guess at the rest: four letters a token, prompts
-as long as the pool's demonstrations make them, replies four fifths as long as they may get. Times
-are those of the embedded model as fast as it last was on this machine, or of a server that writes
-forty tokens a second to each of sixteen callers; without a server's real speed no better can be
-said.
+An estimate is an upper bound of the calls and a guess at the rest: so many letters a token, prompts
+as long as the pool's demonstrations make them, replies four fifths as long as they may get. The
+figures are those of default runs on the embedded model. Times are its own, as fast as it last was
+on this machine, or a server's that writes forty tokens a second to each of sixteen callers; without
+a server's real speed no better can be said.
 """
 
 from __future__ import annotations
@@ -26,8 +26,10 @@ from trueup.prompt.demonstrations import ITERATIONS
 
 HOPELESS = 2
 """A budget of tokens or money this many times below what seems needed is refused."""
-LETTERS_PER_TOKEN = 4
-SHOWN = 4
+LETTERS_PER_TOKEN = 5
+TURN = 7
+"""Tokens that a chat template adds to each turn."""
+SHOWN = 3
 """Demonstrations that the search's prompts show, usually."""
 REPLY_SHARE = 0.8
 """Of the longest reply allowed, how long replies are: measured where that is 40 tokens."""
@@ -154,8 +156,8 @@ def _policy(plan: Plan, part: str, calls: int) -> Expected:
     shown = min(SHOWN if usual else plan.job.k or 0, len(plan.pool))
     at_first = min(plan.job.k or 0, len(plan.pool)) if part == "search" else 0
     queries = [one.text for one in (*plan.search, *plan.held_out)]
-    asked = _mean_tokens([plan.start.instruction]) + _mean_tokens(queries)
-    one_shown = _mean_tokens([one.query + one.reply for one in plan.pool])
+    asked = tokens([plan.start.instruction]) + tokens(queries)
+    one_shown = tokens([one.query + one.reply for one in plan.pool]) + TURN
     tokens_in = asked + one_shown * (bare * at_first + (calls - bare) * shown) / max(1, calls)
     written = REPLY_SHARE * plan.sampling.max_tokens
     return _expected(plan, "policy", part, calls, round(tokens_in), round(written))
@@ -204,7 +206,7 @@ def _report_judge(plan: Plan, replies: int) -> list[Expected]:
 def _judged(
     plan: Plan, role: str, kind: str, part: str, replies: int, queries: int, asked: int
 ) -> Expected:
-    read = _mean_tokens([one.text for one in plan.search]) + plan.sampling.max_tokens
+    read = round(tokens([one.text for one in plan.search])) + plan.sampling.max_tokens
     if kind == "likelihood":
         wanted, written = QUESTION
         return _expected(plan, role, part, replies * asked * _phrasings(), wanted + read, written)
@@ -240,7 +242,8 @@ def _expected(
     return Expected(role, part, calls, calls * tokens_in, calls * tokens_out, usd, seconds)
 
 
-def _mean_tokens(texts: Sequence[str]) -> int:
-    if not texts:
-        return 0
-    return -(-sum(map(len, texts)) // (len(texts) * LETTERS_PER_TOKEN))
+def tokens(turns: Sequence[str]) -> float:
+    """Of such turns of a conversation, the mean."""
+    if not turns:
+        return 0.0
+    return TURN + sum(map(len, turns)) / len(turns) / LETTERS_PER_TOKEN

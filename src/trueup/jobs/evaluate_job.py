@@ -26,6 +26,7 @@ from trueup.evaluation.asking import KINDS, Kind
 from trueup.evaluation.benchmarks import Benchmark, named
 from trueup.evaluation.items import Item, count
 from trueup.evaluation.streaming import CONCURRENCY
+from trueup.jobs.estimate import TURN, tokens
 from trueup.jobs.job import EMBEDDED_PENALTY
 from trueup.jobs.subjects import Subject
 from trueup.judges.standing import known, told
@@ -35,7 +36,6 @@ from trueup.types import Sampling, mean
 
 FOLDER = "runs"
 MODEL, AGAINST, JUDGE, EMBEDDER = "model", "against", "judge", "embedder"
-LETTERS_PER_TOKEN = 4
 LOOKED_AT = 200
 """Items of a benchmark that an estimate is made from."""
 QUESTION = 400
@@ -238,10 +238,9 @@ def _rivals(benchmark: Benchmark, place: str) -> bool:
 def _expected(prepared: Prepared, benchmark: Benchmark, seen: list[Item], n: int) -> Expected:
     models = len(prepared.subjects)
     requests = mean([float(_requests(benchmark, item)) for item in seen]) or 1.0
-    letters = mean([float(len(item.query.text)) for item in seen]) or 0.0
-    prompts = sum(_letters(subject) for subject in prepared.subjects) / models
+    query = tokens([item.query.text for item in seen])
+    prompts = sum(_prompt(subject) for subject in prepared.subjects) / models
     reply = 0 if benchmark.judged == "choices" else prepared.sampling(benchmark).max_tokens
-    read = (letters + prompts) / LETTERS_PER_TOKEN
     calls = round(n * models * requests)
     asked = judge_tokens = 0
     if benchmark.needs_judge and prepared.judge != "checks":
@@ -250,9 +249,10 @@ def _expected(prepared: Prepared, benchmark: Benchmark, seen: list[Item], n: int
         if not written and benchmark.judged == "scores":
             each *= 3 * len(benchmark.criteria(seen[0]))
         asked = round(n * each)
-        shown = letters / LETTERS_PER_TOKEN + reply * (2 if benchmark.judged == "pairs" else 1)
+        shown = query + reply * (2 if benchmark.judged == "pairs" else 1)
         judge_tokens = round(asked * (QUESTION + shown + (WRITTEN if written else 1)))
-    return Expected(benchmark.name, n, calls, asked, round(calls * (read + reply)) + judge_tokens)
+    policy_tokens = round(calls * (prompts + query + reply))
+    return Expected(benchmark.name, n, calls, asked, policy_tokens + judge_tokens)
 
 
 def _requests(benchmark: Benchmark, item: Item) -> int:
@@ -262,10 +262,10 @@ def _requests(benchmark: Benchmark, item: Item) -> int:
     return 1 + len(item.then)
 
 
-def _letters(subject: Subject) -> float:
-    """What a subject's prompt adds to a query, about."""
+def _prompt(subject: Subject) -> float:
+    """What a subject's prompt adds to a query in tokens, about."""
     if subject.aligned is None:
         return 0.0
     prompt = subject.aligned.prompt
-    shown = mean([float(len(one.query) + len(one.reply)) for one in prompt.demonstrations]) or 0.0
-    return len(prompt.instruction) + prompt.retrieval.k * shown
+    shown = [one.query + one.reply for one in prompt.demonstrations]
+    return tokens([prompt.instruction]) + prompt.retrieval.k * (TURN + tokens(shown))
