@@ -11,7 +11,7 @@ import pytest
 SRC = Path(__file__).parents[1] / "src" / "trueup"
 
 LEVELS = [
-    {"types", "errors"},
+    {"types", "errors", "paths"},
     {"loop", "data", "models", "store", "report"},
     {"judges"},
     {"prompt", "evaluation"},

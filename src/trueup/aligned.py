@@ -26,6 +26,7 @@ from trueup.data import storable
 from trueup.errors import DataError, SettingsError
 from trueup.models.model import Model
 from trueup.models.named import open_model
+from trueup.paths import expanded
 from trueup.prompt.nearness import By
 from trueup.prompt.prompt import Format, Prompt, Prompted
 from trueup.prompt.retrieval import Mix, Order, Retrieval
@@ -127,7 +128,7 @@ class Aligned:
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Aligned:
         """Read a file, or the one in a run's folder. Raises `DataError` and `SettingsError`."""
-        source = Path(path).expanduser()
+        source = expanded(path)
         if source.is_dir():
             if not (source / FILE).is_file():
                 raise DataError(

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from trueup.commands.starting import running
+from trueup.paths import expanded
 
 if TYPE_CHECKING:
     from trueup.aligned import Aligned
@@ -72,7 +72,7 @@ def _answering(name: str, base: bool) -> tuple[Model, Callable[[list[Message]], 
     from trueup.models.named import open_model
     from trueup.types import Request, Sampling
 
-    path = Path(name).expanduser()
+    path = expanded(name)
     if path.exists() or name.endswith(".toml") or ("/" in name and ":" not in name):
         aligned: Aligned = Aligned.load(path)
         return (open_model(aligned.model_name) if base else aligned.model()), aligned.request

@@ -16,6 +16,7 @@ import typer
 
 from trueup.commands import options
 from trueup.commands.starting import agreed, running
+from trueup.paths import expanded
 
 if TYPE_CHECKING:
     from trueup.jobs.comparing import Ready
@@ -130,7 +131,7 @@ def job_of(path: Path | None, names: Iterable[str], given: Mapping[str, Any]) ->
     """The settings: as given, else as in the job file, else as in the first run named."""
     from trueup.jobs.job import FILE, Job, changed
 
-    named = [Path(name).expanduser() for name in names]
+    named = [expanded(name) for name in names]
     runs = (one.parent if one.is_file() else one for one in named)
     path = path or next((one for one in runs if (one / FILE).is_file()), None)
     kept: dict[str, Any] = {}

@@ -27,8 +27,9 @@ from typing import Any
 
 from trueup.data.columns import checked, text_of
 from trueup.data.labels import digest, label, majority, placed
-from trueup.data.rows import Row, expanded, iterate_rows
+from trueup.data.rows import Row, iterate_rows
 from trueup.errors import DataError
+from trueup.paths import expanded
 from trueup.types import Pair, Query
 
 

@@ -25,6 +25,7 @@ from trueup.data.labels import Better, digest, label, placed
 from trueup.data.pair_sets import PAIR_SETS, read_pair_set
 from trueup.data.rows import HUB, Row, iterate_rows
 from trueup.errors import DataError
+from trueup.paths import expanded
 from trueup.types import Pair, Query
 
 FEWEST_PAIRS = 20
@@ -64,7 +65,7 @@ def read_pairs(
             f"{public!r} is no set of comparisons. Known are {', '.join(sorted(PAIR_SETS))}; or "
             "give a file."
         )
-    if not name.startswith(HUB) and not os.path.exists(os.path.expanduser(name)):
+    if not name.startswith(HUB) and not os.path.exists(expanded(name)):
         raise DataError(
             f"There is no file {name}: give a file of labelled comparisons, or a public set as in "
             "llmbar@PATH."

@@ -18,8 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trueup.data.columns import Columns, first, optional, text_of, to_query
-from trueup.data.rows import HUB, Row, expanded, iterate_rows
+from trueup.data.rows import HUB, Row, iterate_rows
 from trueup.errors import DataError
+from trueup.paths import expanded
 from trueup.types import Query
 
 

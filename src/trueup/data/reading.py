@@ -27,8 +27,9 @@ from typing import Any, TypeVar
 
 from trueup.data.columns import Columns, checked, to_demonstration, to_query
 from trueup.data.public_sets import PUBLIC_SETS, read_public
-from trueup.data.rows import HUB, Row, expanded, iterate_rows
+from trueup.data.rows import HUB, Row, iterate_rows
 from trueup.errors import DataError
+from trueup.paths import expanded
 from trueup.types import Demonstration, Query
 
 SEEDS = "seeds"

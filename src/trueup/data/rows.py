@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from trueup.errors import DataError
+from trueup.paths import expanded
 
 HUB = "hub:"
 LONGEST_LINE = 64 * 1024 * 1024
@@ -64,14 +65,6 @@ def iterate_rows(source: str | Path) -> Iterator[Row]:
         raise DataError(
             f"{path} cannot be read: {error.strerror or error}. Check that it is yours to read."
         ) from error
-
-
-def expanded(place: str | os.PathLike[str]) -> Path:
-    """The path without `~`. What is no path at all, nobody's home or a whole text, stays as it is.
-
-    `os.path` says of such a path that nothing is there, where `Path` raises.
-    """
-    return Path(os.path.expanduser(place))
 
 
 def _reader(path: Path) -> Callable[[Path], Iterator[Row]]:

@@ -23,6 +23,7 @@ from trueup.aligned import Aligned
 from trueup.data import storable
 from trueup.errors import DataError, SettingsError
 from trueup.jobs.outcome import load
+from trueup.paths import expanded
 from trueup.prompt import METHODS
 from trueup.prompt.prompt import Prompt
 from trueup.prompt.retrieval import Retrieval
@@ -58,7 +59,7 @@ class Finished:
 
 def finished(folder: str | os.PathLike[str]) -> Finished:
     """Read a run's folder. Raises `StoreError` or `DataError` where it holds nothing to export."""
-    path = Path(folder).expanduser()
+    path = expanded(folder)
     about = read_run(path)
     if about.method and about.method not in METHODS:
         raise DataError(

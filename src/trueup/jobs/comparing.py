@@ -29,6 +29,7 @@ from trueup.jobs.trials import Trials, asked, check, closing, opened, reported, 
 from trueup.judges.judge import Judge
 from trueup.models.budgeted import Budget
 from trueup.models.model import Model
+from trueup.paths import expanded
 from trueup.report.tables import beside
 from trueup.store import results as results_file
 
@@ -71,7 +72,7 @@ class CompareJob:
     def folder(self) -> Path:
         """The run's folder."""
         if self.job.out:
-            return Path(self.job.out).expanduser()
+            return expanded(self.job.out)
         parts: list[Any] = ["trueup/compare/1", self.candidates, self.against, self.job.name]
         text = json.dumps(parts if self.seeds == 1 else [*parts, self.seeds])
         return Path(RUNS) / f"compare-{hashlib.sha256(text.encode()).hexdigest()[:8]}"

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Literal
 
 from trueup.data import leaks
@@ -23,6 +22,7 @@ from trueup.jobs.job import FILE, Job
 from trueup.jobs.material import FEWEST
 from trueup.jobs.plan import Plan, prepare, seen_by
 from trueup.jobs.subjects import Subject
+from trueup.paths import expanded
 from trueup.prompt.baselines import BASELINES, baseline
 from trueup.prompt.prompt import Prompt
 from trueup.types import Query
@@ -166,7 +166,7 @@ def _published(plan: Plan, job: Job) -> Plan:
 
 def _seen(name: str) -> tuple[tuple[Query, ...], tuple[str, ...]]:
     """What a run's search has seen, as far as that can still be told."""
-    folder = Path(name).expanduser()
+    folder = expanded(name)
     folder = folder if folder.is_dir() else folder.parent
     if not (folder / FILE).is_file():
         return (), ("what its search has seen is not known: its job.toml is not beside it",)

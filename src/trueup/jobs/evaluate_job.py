@@ -32,6 +32,7 @@ from trueup.jobs.subjects import Subject
 from trueup.judges.standing import known, told
 from trueup.models.model import Model
 from trueup.models.named import is_remote, open_model, storable
+from trueup.paths import expanded
 from trueup.types import Sampling, mean
 
 FOLDER = "runs"
@@ -93,7 +94,7 @@ class EvaluateJob:
     def folder(self) -> Path:
         """The run's folder."""
         if self.out is not None:
-            return Path(self.out).expanduser()
+            return expanded(self.out)
         text = "trueup/evaluate/1\n" + json.dumps(self.same(), sort_keys=True)
         return Path(FOLDER) / f"evaluate-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 

@@ -12,12 +12,12 @@ measured may be listened to, and the first screen says that nobody has.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from trueup.errors import JudgeError
 from trueup.jobs.job import Job
 from trueup.judges.criteria import Criterion
 from trueup.judges.standing import Standing, known, told
+from trueup.paths import expanded
 
 METHODS = {"likelihood": "yes-no", "perplexity": "perplexity", "dynamic": "dynamic"}
 """What `trueup judge` calls the judges of a job."""
@@ -38,7 +38,7 @@ def gated(job: Job, criteria: tuple[Criterion, ...], model: str | None) -> Gate:
     method = METHODS.get(str(job.judge))
     if method is None or model is None:
         return Gate(criteria)
-    file = Path(job.calibration).expanduser() if job.calibration else None
+    file = expanded(job.calibration) if job.calibration else None
     standing = known(model, method, file=file)
     if standing is None:
         return Gate(criteria, told=told(None))

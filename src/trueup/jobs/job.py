@@ -30,6 +30,7 @@ from trueup.aligned import told
 from trueup.errors import SettingsError
 from trueup.models.budgeted import Budget
 from trueup.models.named import storable
+from trueup.paths import expanded
 
 FILE = "job.toml"
 RUNS = "runs"
@@ -188,7 +189,7 @@ class Job(BaseModel):
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Job:
         """Read a file, or the one in a run's folder. Raises `SettingsError`."""
-        source = Path(path).expanduser()
+        source = expanded(path)
         source = source / FILE if source.is_dir() else source
         try:
             return cls.of(tomllib.loads(source.read_text("utf-8")), str(source))
@@ -273,7 +274,7 @@ class Job(BaseModel):
     @property
     def folder(self) -> Path:
         """The run's folder."""
-        return Path(self.out).expanduser() if self.out else Path(RUNS) / self.name
+        return expanded(self.out) if self.out else Path(RUNS) / self.name
 
     def same_result(self, other: Job) -> bool:
         """Whether both decide the same, whatever they may spend and wherever they write."""

@@ -35,6 +35,7 @@ from trueup.judges.standing import Share, Standing, home, keep, quantiles, wordi
 from trueup.models.model import Model
 from trueup.models.named import open_model, storable
 from trueup.models.remembered import Remembered
+from trueup.paths import expanded
 from trueup.report.judges_chart import judges_chart
 from trueup.store import results as results_file
 from trueup.store.calls import Calls
@@ -77,7 +78,7 @@ class JudgeJob:
     def folder(self) -> Path:
         """The run's folder."""
         if self.out is not None:
-            return Path(self.out).expanduser()
+            return expanded(self.out)
         fields = {**self.same(), "n": self.n, "retest": self.retest}
         text = "trueup/judge/1\n" + json.dumps(fields, sort_keys=True)
         return Path(FOLDER) / f"judge-{hashlib.sha256(text.encode()).hexdigest()[:8]}"

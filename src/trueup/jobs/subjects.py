@@ -13,12 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from trueup.aligned import Aligned
 from trueup.errors import SettingsError
 from trueup.models.model import Embeddings, Model
 from trueup.models.named import storable
+from trueup.paths import expanded
 from trueup.prompt.prompt import PLAIN_INSTRUCTION, Prompt, Prompted
 from trueup.prompt.retrieval import Retrieval
 from trueup.types import Reply, Request, Sampling
@@ -52,7 +52,7 @@ class Subject:
             prompt = Prompt(PLAIN_INSTRUCTION, (), Retrieval(k=0), beside.aligned.prompt.format)
             aligned = replace(beside.aligned, prompt=prompt, embedder_name=None)
             return cls(name, beside.model_name, aligned)
-        path = Path(name).expanduser()
+        path = expanded(name)
         if path.exists() or name.endswith(".toml") or ("/" in name and ":" not in name):
             found = Aligned.load(path)
             if found.embedder_name is not None:

@@ -28,6 +28,7 @@ from trueup.jobs.trials import Trials, asked, check, closing, opened, reported
 from trueup.judges.judge import Judge
 from trueup.models.model import Model
 from trueup.models.named import storable
+from trueup.paths import expanded
 from trueup.report.tables import matrix
 from trueup.store import results as results_file
 
@@ -49,7 +50,7 @@ class TransferJob:
     def folder(self) -> Path:
         """The run's folder."""
         if self.job.out:
-            return Path(self.job.out).expanduser()
+            return expanded(self.job.out)
         text = json.dumps(["trueup/transfer/1", self.runs, self.to, self.job.name])
         return Path(RUNS) / f"transfer-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 

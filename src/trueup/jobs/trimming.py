@@ -38,6 +38,7 @@ from trueup.jobs.plan import Plan, prepare
 from trueup.jobs.trials import Trials, asked, check, closing, opened, reported
 from trueup.judges.judge import Judge
 from trueup.models.model import Model
+from trueup.paths import expanded
 from trueup.prompt.pieces import Piece, pieces, without
 from trueup.prompt.prompt import Prompt
 from trueup.report.curve import curve
@@ -67,7 +68,7 @@ class TrimJob:
     def folder(self) -> Path:
         """The new run's folder."""
         if self.job.out:
-            return Path(self.job.out).expanduser()
+            return expanded(self.job.out)
         text = json.dumps(["trueup/trim/1", self.run, self.floor, self.job.name])
         return Path(RUNS) / f"trim-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 

@@ -33,6 +33,7 @@ from trueup.models.embedded import Embedded
 from trueup.models.endpoint import Endpoint
 from trueup.models.model import Model
 from trueup.models.sentences import Sentences
+from trueup.paths import expanded
 
 FORMS = (
     "embedded",
@@ -83,14 +84,15 @@ def open_model(
 
     `concurrency` is how many requests may be in flight (for a GGUF file: its slots).
     `api_key_env` names the only environment variable to take the key from.
-    Raises `SettingsError` for a name of no known form, `ModelUnavailable` for a missing file.
+    Raises `SettingsError` for a name of no known form, `ModelUnavailable` for a model that is not
+    installed or cannot be downloaded; of a file it is said when its identity is asked for.
     """
     form, _, rest = name.strip().partition(":")
     if form == "embedded" and not rest:
         return _embedded(None, {}, concurrency)
     if form == "gguf" and rest:
         path, options = _options(rest)
-        return _embedded(Path(path).expanduser(), options, concurrency)
+        return _embedded(expanded(path), options, concurrency)
     if form == "hub" and rest:
         path, options = _options(rest)
         return _embedded(_downloaded(path), options, concurrency)
@@ -186,7 +188,7 @@ def _key(url: str, api_key_env: str | None) -> _Key:
         if os.environ.get(variable):
             return _Key(variable, os.environ[variable])
         if variable == OWN_KEY and os.environ.get(KEY_FILE):
-            return _Key(KEY_FILE, _kept(Path(os.environ[KEY_FILE]).expanduser()))
+            return _Key(KEY_FILE, _kept(expanded(os.environ[KEY_FILE])))
     return _Key(variables[0], None)
 
 

@@ -36,15 +36,15 @@ class Candidate:
 
     def __post_init__(self) -> None:
         prompt = self.prompt
-        # As `json.dumps(asdict(prompt), sort_keys=True)` has it, the pool written down once.
-        text = (
-            f'{{"demonstrations": {_written(prompt.demonstrations)}, "format": '
-            f'{json.dumps(prompt.format)}, "instruction": '
+        # Of `json.dumps(asdict(prompt), sort_keys=True)`, the pool's part taken in once.
+        digest = _taken_in(prompt.demonstrations).copy()
+        rest = (
+            f', "format": {json.dumps(prompt.format)}, "instruction": '
             f'{json.dumps(prompt.instruction, ensure_ascii=False)}, "retrieval": '
             f"{json.dumps(asdict(prompt.retrieval), sort_keys=True)}}}"
         )
-        digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-        object.__setattr__(self, "id", digest[:12])
+        digest.update(_bytes(rest))
+        object.__setattr__(self, "id", digest.hexdigest()[:12])
 
     def rewritten(self, instruction: str, arm: str = "rewrite") -> Candidate:
         """The same demonstrations under another instruction."""
@@ -52,8 +52,18 @@ class Candidate:
 
 
 @lru_cache(maxsize=64)
-def _written(demonstrations: tuple[Demonstration, ...]) -> str:
-    return json.dumps([asdict(one) for one in demonstrations], sort_keys=True, ensure_ascii=False)
+def _taken_in(demonstrations: tuple[Demonstration, ...]) -> hashlib._Hash:
+    """The digest of what a prompt's JSON begins with: to be copied, not added to."""
+    digest = hashlib.sha256(b'{"demonstrations": [')
+    for number, one in enumerate(demonstrations):
+        text = json.dumps(asdict(one), sort_keys=True, ensure_ascii=False)
+        digest.update(_bytes(f", {text}" if number else text))
+    digest.update(b"]")
+    return digest
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
 
 
 @dataclass(frozen=True, slots=True)

@@ -124,8 +124,9 @@ class Fit:
         rows = np.linspace(0, count - 1, fitted).round().astype(np.intp)
         gram = await similarity.among(rows)
         behaviour = np.where(answers[rows], 1.0, -1.0)
-        regular = gram + RIDGE * np.eye(len(gram))
-        inverse: NDArray[np.float64] = np.linalg.inv(regular).astype(np.float64)
+        regular = gram.copy()
+        regular.flat[:: len(gram) + 1] += RIDGE  # the diagonal, no matrix of its own
+        inverse = np.asarray(np.linalg.inv(regular), dtype=np.float64)
         centred = behaviour - behaviour.mean()
         return cls(rows, inverse @ centred, gram, inverse, centred)
 
