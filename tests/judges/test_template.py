@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 
 import pytest
 from hypothesis import given
@@ -125,6 +126,18 @@ def test_lines_that_look_like_markers_are_removed(attack: str) -> None:
 )
 def test_chat_control_tokens_lose_their_power_and_stay_readable(token: str, shown: str) -> None:
     assert neutralised(f"a{token}b") == f"a{shown}b"
+
+
+def test_a_code_is_removed_in_whatever_letters_it_is_written() -> None:
+    code = "bakisolekizasobu"
+    every = "".join(map(chr, range(sys.maxunicode + 1)))
+    for letter in sorted(set(code)):
+        for like in set(re.findall(letter, every, re.IGNORECASE)):
+            written = code.replace(letter, like)
+            assert neutralised(f"a{written}b", [code]) == "a[code removed]b"
+    assert neutralised(f"{code}{code.upper()} {code[:-1]}", [code]) == (
+        f"[code removed][code removed] {code[:-1]}"
+    )
 
 
 def test_ordinary_text_is_left_alone() -> None:

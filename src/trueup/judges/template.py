@@ -60,6 +60,10 @@ _CONTROL = re.compile(
 even inside a message, so an untouched one would really end the turn."""
 
 
+_LIKE = str.maketrans({"ſ": "s", "ı": "i", "İ": "i"})
+"""The letters besides capitals and the Kelvin sign that `re.IGNORECASE` takes for others."""
+
+
 @dataclass(frozen=True, slots=True)
 class Template:
     """A wording with `{{slot}}` placeholders."""
@@ -183,10 +187,18 @@ def neutralised(text: str, nonces: Iterable[str] = ()) -> str:
 
     Control tokens are kept readable (`<|im_end|>` becomes `< |im_end| >`); the rest is replaced.
     """
+    folded = _folded(text)
     for nonce in nonces:
-        text = re.sub(re.escape(nonce), "[code removed]", text, flags=re.IGNORECASE)
+        if nonce in folded:  # hardly ever, and a pattern takes longer to compile than all the rest
+            text = re.sub(re.escape(nonce), "[code removed]", text, flags=re.IGNORECASE)
+            folded = _folded(text)
     text = _MARKER.sub("[marker removed]", text)
     return _CONTROL.sub(lambda found: f"{found[0][0]} {found[0][1:-1]} {found[0][-1]}", text)
+
+
+def _folded(text: str) -> str:
+    """In small letters, as `re.IGNORECASE` takes them for the same."""
+    return text.translate(_LIKE).lower()
 
 
 def shortened(text: str, limit: int) -> str:
