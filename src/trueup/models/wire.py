@@ -143,6 +143,8 @@ def _ask_schema(body: dict[str, Any], schema: Mapping[str, Any], *, raw: bool) -
 
 def _closed(schema: object) -> bool:
     """Whether every object names all its keys: what OpenAI demands of a strict schema."""
+    if isinstance(schema, str):  # most of what is in a schema, and slow to tell from a mapping
+        return True
     if isinstance(schema, Mapping):
         if "properties" in schema:
             keys = set(schema["properties"])
