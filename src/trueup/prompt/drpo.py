@@ -18,6 +18,7 @@ All replies and verdicts of a round are asked for at once.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 from trueup.errors import SettingsError
@@ -27,6 +28,7 @@ from trueup.prompt.candidates import Candidate
 from trueup.prompt.nearness import By
 from trueup.prompt.ordering import alternating, evenly
 from trueup.prompt.search import PromptSearch
+from trueup.prompt.similarity import warm_up
 from trueup.prompt.states import Judged, Node, Phase, Proposal, State
 from trueup.types import Query
 
@@ -44,7 +46,10 @@ class Drpo(PromptSearch):
     async def start(self) -> State:
         settings = self._settings
         ahead = self._search[: settings.depth * settings.minibatch]
-        (measured,) = await self._measured([self._start], self._first_answers(), ahead)
+        (measured,), _ = await asyncio.gather(
+            self._measured([self._start], self._first_answers(), ahead),
+            asyncio.to_thread(warm_up),
+        )
         root = Node(self._start, tuple(measured), (self._start,))
         return State("search", (root,), 1, settings.depth)
 

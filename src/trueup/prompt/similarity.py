@@ -91,6 +91,11 @@ class Embedded:
         return self._rows
 
 
+def warm_up() -> None:
+    """Load bm25s, with SciPy behind it: in a thread, while a model answers, nobody waits for it."""
+    import bm25s  # noqa: F401
+
+
 def words(text: str) -> list[str]:
     """Lower-case words and numbers, in order."""
     return re.findall(r"[^\W_]+", text.lower())
