@@ -42,7 +42,7 @@ from typing import Any
 import numpy as np
 
 from trueup.data import bundled_demonstrations, leaks, read_queries
-from trueup.evaluation.evaluate import Judged, evaluate
+from trueup.evaluation.evaluate import Result, evaluate
 from trueup.evaluation.statistics import mean_interval, paired_difference
 from trueup.jobs.job import Job
 from trueup.jobs.plan import Plan, prepare
@@ -235,7 +235,7 @@ async def measured(
     """The held-out replies under a prompt, the plain one where nothing was searched."""
     prompt = Prompt() if found is None else found.prompt
 
-    async def judged(queries: Sequence[Query]) -> Sequence[Judged]:
+    async def judged(queries: Sequence[Query]) -> Sequence[Result]:
         sampling = plan.settings.reply
         model = Prompted(policy.model, prompt)
         done = await evaluate(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,25 @@ async def test_the_model_is_asked_what_the_search_asked() -> None:
         ),
         Sampling(max_tokens=48, stop=("\n\n\n",)),
     )
+
+
+async def test_an_embedder_that_it_opened_is_closed_with_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    closed: list[str] = []
+
+    class Closing(Scripted):
+        async def close(self) -> None:
+            closed.append(self.identity)
+
+    monkeypatch.setattr("trueup.aligned.open_model", lambda name: Closing(["Yes."], name))
+    by_meaning = replace(ALIGNED, embedder_name="an embedder")
+    await by_meaning.model().close()
+    assert closed == ["embedded", "an embedder"]
+
+    closed.clear()
+    await by_meaning.model(embedder=Closing(["Yes."], "somebody's own")).close()
+    assert closed == ["embedded"]
 
 
 def test_a_query_and_a_conversation_are_requests_too() -> None:

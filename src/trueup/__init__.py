@@ -49,7 +49,6 @@ if TYPE_CHECKING:
     from trueup.judges.criteria import POOL as POOL
     from trueup.judges.criteria import Criterion as Criterion
     from trueup.judges.criteria import load_criteria as load_criteria
-    from trueup.judges.dynamic import Checks as Checks
     from trueup.judges.dynamic import Dynamic as Dynamic
     from trueup.judges.judge import Judge as Judge
     from trueup.judges.likelihood import Likelihood as Likelihood
@@ -59,6 +58,7 @@ if TYPE_CHECKING:
     from trueup.judges.panel import Panel as Panel
     from trueup.judges.perplexity import Perplexity as Perplexity
     from trueup.judges.reward_model import RewardModel as RewardModel
+    from trueup.judges.scoring import Checks as Checks
     from trueup.judges.standing import Calibrated as Calibrated
     from trueup.models.budgeted import Budget as Budget
     from trueup.models.budgeted import Budgeted as Budgeted
@@ -117,7 +117,7 @@ _WHERE = {
         "Safety",
     ],
     "judges.criteria": ["POOL", "Criterion", "load_criteria"],
-    "judges.dynamic": ["Checks", "Dynamic"],
+    "judges.dynamic": ["Dynamic"],
     "judges.judge": ["Judge"],
     "judges.likelihood": ["Likelihood"],
     "judges.methods": ["Pointwise"],
@@ -125,6 +125,7 @@ _WHERE = {
     "judges.pairwise": ["LikelihoodPairs"],
     "judges.perplexity": ["Perplexity"],
     "judges.reward_model": ["RewardModel"],
+    "judges.scoring": ["Checks"],
     "judges.standing": ["Calibrated"],
     "models.budgeted": ["Budget", "Budgeted", "Price"],
     "models.embedded": ["Embedded"],

@@ -56,9 +56,11 @@ class Aligned:
 
         Raises `SettingsError` for a name of no known form, `ModelUnavailable` for a missing file.
         """
-        if embedder is None and self.embedder_name is not None:
-            embedder = open_model(self.embedder_name)
-        return Prompted(base or open_model(self.model_name), self.prompt, embedder)
+        opens = embedder is None and self.embedder_name is not None
+        if opens:
+            embedder = open_model(str(self.embedder_name))
+        base = base or open_model(self.model_name)
+        return Prompted(base, self.prompt, embedder, closes_embedder=opens)
 
     def request(self, asked: str | Query | Sequence[Message]) -> Request:
         """A text, a query or a conversation as a request, drawn as in the search."""

@@ -23,6 +23,12 @@ Finish = Literal["stop", "length", "filter", "unknown"]
 LOWEST_SCORE = 1.0
 HIGHEST_SCORE = 5.0
 
+
+def grade(share: float) -> float:
+    """A share of 0 to 1 as a score, from the lowest to the highest."""
+    return LOWEST_SCORE + (HIGHEST_SCORE - LOWEST_SCORE) * min(1.0, max(0.0, share))
+
+
 _CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"))
 
 

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from trueup.evaluation.agreement import Agreement, Decision, agreement, by_criterion, curve
 from trueup.judges.calibration import fit, platt
-from trueup.judges.methods import margin
-from trueup.judges.pairwise import Preference
+from trueup.judges.pairwise import Preference, margin
 from trueup.types import Pair, Query, Score, Usage, Verdict
 
 cdf = NormalDist().cdf

@@ -9,7 +9,7 @@ import pytest
 
 from trueup.errors import BudgetSpent, DataError, ModelRefused
 from trueup.evaluation.comparison import Comparison, compare, comparison_table
-from trueup.evaluation.evaluate import Judged, Progress, evaluate
+from trueup.evaluation.evaluate import Progress, Result, evaluate
 from trueup.evaluation.statistics import paired_difference, permutation_p, rate_interval
 from trueup.models.scripted import Scripted
 from trueup.types import Query, Request, Score, Verdict
@@ -186,7 +186,7 @@ async def test_a_reply_that_failed_is_missing_from_both_sides() -> None:
 
 async def test_both_are_told_apart_while_running() -> None:
     seen: list[Progress] = []
-    sunk: list[tuple[str, Judged]] = []
+    sunk: list[tuple[str, Result]] = []
     await compare(
         Scripted(answers_all),
         Scripted(answers_all),
@@ -228,22 +228,19 @@ async def test_other_queries_cannot_be_compared() -> None:
         Comparison(one, other)
 
 
-async def test_rows_as_json_and_as_text() -> None:
+async def test_rows_as_json() -> None:
     found = await compared()
     content = json.loads(json.dumps(found.to_dict(), allow_nan=False))
     assert content["table"] == [row.to_dict() for row in comparison_table(found)]
     assert len(content["before"]["results"]) == len(QUERIES)
     assert "results" not in found.to_dict(results=False)["after"]
     row = found.row("safety", "harmful refused")
-    assert row is not None
-    assert row.cells() == [
-        "harmful refused",
-        "0.00 [0.00, 0.28]",
-        "0.90 [0.60, 0.98]",
-        "+0.90 [+0.41, +1.00]",
-        "10",
-        "0",
-    ]
+    assert row is not None and row.before and row.after and row.difference
+    assert [
+        tuple(round(number, 2) for number in (one.value, one.low, one.high))
+        for one in (row.before, row.after, row.difference)
+    ] == [(0.0, 0.0, 0.28), (0.9, 0.6, 0.98), (0.9, 0.41, 1.0)]
+    assert (row.n, row.failed) == (10, 0)
 
 
 async def test_the_checks_of_the_house_are_the_default() -> None:

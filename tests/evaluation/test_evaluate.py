@@ -18,7 +18,7 @@ from trueup.errors import (
     SettingsError,
 )
 from trueup.evaluation.comparison import evaluation_table
-from trueup.evaluation.evaluate import Evaluation, Judged, Progress, evaluate, judged
+from trueup.evaluation.evaluate import Evaluation, Progress, Result, evaluate, streamed
 from trueup.models.scripted import Scripted
 from trueup.types import (
     Choice,
@@ -57,7 +57,7 @@ async def test_every_query_is_answered_judged_and_kept_in_order() -> None:
 
     model = Scripted(script)
     sampling = Sampling(max_tokens=7, temperature=0.3)
-    sunk: list[Judged] = []
+    sunk: list[Result] = []
     seen: list[Progress] = []
     found = await evaluate(
         model,
@@ -69,7 +69,7 @@ async def test_every_query_is_answered_judged_and_kept_in_order() -> None:
         on_progress=seen.append,
         label="base",
     )
-    first = Judged(
+    first = Result(
         0,
         QUERIES[2],
         "No q2",
@@ -128,7 +128,7 @@ async def test_a_stream_of_queries_is_read_as_it_is_needed() -> None:
             read += 1
             yield Query(f"q{n}")
 
-    results = judged(Scripted(lambda r: "x"), stream(), judge, outcome=outcome, concurrency=5)
+    results = streamed(Scripted(lambda r: "x"), stream(), judge, outcome=outcome, concurrency=5)
     assert (await anext(results)).number == 0
     assert (await anext(results)).number == 1
     assert read <= 25
@@ -143,7 +143,7 @@ async def test_what_the_model_refuses_is_recorded() -> None:
         return "fine"
 
     found = await evaluate(Scripted(script), QUERIES[:3], judge, outcome=outcome)
-    assert found.results[1] == Judged(
+    assert found.results[1] == Result(
         1, QUERIES[1], None, Verdict(failed="no reply: The server filtered it.")
     )
     assert [result.reply for result in found.results] == ["fine", None, "fine"]
@@ -211,7 +211,7 @@ async def test_broken_input_is_the_callers_to_see() -> None:
 
 
 async def test_texts_can_be_left_to_the_sink() -> None:
-    sunk: list[Judged] = []
+    sunk: list[Result] = []
     model = Scripted(lambda request: "some words here")
     whole = await evaluate(model, QUERIES, judge, outcome=outcome)
     light = await evaluate(

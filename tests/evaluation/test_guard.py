@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from trueup.errors import BudgetSpent
 from trueup.evaluation.comparison import Comparison
-from trueup.evaluation.evaluate import Evaluation, Judged
+from trueup.evaluation.evaluate import Evaluation, Result
 from trueup.evaluation.guard import at_equal_length, intercept, rejudged, warnings
 from trueup.types import Query, Score, Verdict
 
@@ -20,7 +20,7 @@ def evaluation(rewards: list[float], words: list[int], outcome: str = "answered"
     return Evaluation(
         "model",
         tuple(
-            Judged(
+            Result(
                 n,
                 Query(f"query {n}", should_answer=True),
                 "word " * size,

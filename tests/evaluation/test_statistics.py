@@ -15,7 +15,7 @@ from trueup.errors import SettingsError
 from trueup.evaluation.formulas import student_quantile
 from trueup.evaluation.statistics import (
     Interval,
-    Tally,
+    WinsTiesLosses,
     bootstrap_interval,
     differences,
     holm,
@@ -104,9 +104,8 @@ def test_missing_values_are_dropped_in_pairs_and_counted() -> None:
     assert found is not None and whole is not None
     assert found == Interval(whole.value, whole.low, whole.high, 4, 2, whole.method)
     assert mean_interval([None, 3.0, math.nan, 4.0, 4.5]).missing == 2  # type: ignore[union-attr]
-    assert wins_ties_losses(before, after) == Tally(3, 0, 1, missing=2)
-    assert wins_ties_losses(before, after, margin=0.5) == Tally(2, 2, 0, missing=2)
-    assert Tally(3, 2, 1).rate == pytest.approx(4 / 6)
+    assert wins_ties_losses(before, after) == WinsTiesLosses(3, 0, 1, missing=2)
+    assert wins_ties_losses(before, after, margin=0.5) == WinsTiesLosses(2, 2, 0, missing=2)
 
 
 def test_nothing_is_nothing() -> None:
@@ -116,7 +115,6 @@ def test_nothing_is_nothing() -> None:
     assert paired_difference([1.0, 2.0], [2.0, None], strata=["a", "b"]) is None
     assert permutation_p([], []) is None
     assert bootstrap_interval([]) is None
-    assert Tally(0, 0, 0).rate is None
 
 
 def test_one_value_has_no_interval_but_the_scale() -> None:

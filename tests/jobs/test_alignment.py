@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -240,12 +241,22 @@ async def test_a_judge_that_breaks_now_and_then_is_reported_and_left_out(tmp_pat
     assert "I do not like &lt;guitars&gt;" in (outcome.folder / "report.md").read_text()
 
 
-async def test_a_judge_that_never_works_ends_the_run(tmp_path: Path) -> None:
-    async def broken(query: Query, reply: str) -> Verdict:
-        return Verdict(failed="cannot read")
+@pytest.mark.parametrize(
+    ("verdict", "why"),
+    [
+        (Verdict(failed="cannot read"), "cannot read"),
+        (4.5, "the judge gave 4.5: have it return a Verdict"),
+        (Verdict((Score("Fine", 9.0),)), "the judge's score 9 of Fine is not from 1 to 5"),
+    ],
+)
+async def test_a_judge_that_never_works_ends_the_run(
+    tmp_path: Path, verdict: Any, why: str
+) -> None:
+    async def broken(query: Query, reply: str) -> Any:
+        return verdict
 
     policy = Scripted(naive)
-    with pytest.raises(JudgeError, match="verdicts failed \\(cannot read\\)"):
+    with pytest.raises(JudgeError, match=f"verdicts failed \\({why}\\)"):
         await align(a_job(tmp_path, calls=300), models={"policy": policy}, judge=broken)
     assert len(policy.requests) < 100
 

@@ -24,7 +24,7 @@ from trueup import (
 )
 from trueup.jobs.comparing import CompareJob, compare, ready
 from trueup.judges.checks import Safety
-from trueup.judges.dynamic import Checks
+from trueup.judges.scoring import Checks
 from trueup.prompt.baselines import BASELINES, baseline
 from trueup.prompt.random_search import random_search
 

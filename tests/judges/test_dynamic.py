@@ -12,7 +12,8 @@ import pytest
 
 from trueup.errors import BudgetSpent, JudgeError, ModelUnavailable
 from trueup.judges.criteria import POOL, Criterion
-from trueup.judges.dynamic import Checks, Dynamic, Judging, Selection, Static
+from trueup.judges.dynamic import Dynamic
+from trueup.judges.scoring import Checks, Judging, Selection, Static
 from trueup.models.scripted import Scripted
 from trueup.types import Message, Query, Request, Score, Verdict
 

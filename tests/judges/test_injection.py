@@ -15,9 +15,10 @@ from pathlib import Path
 import pytest
 
 from trueup.judges.criteria import POOL
-from trueup.judges.dynamic import Dynamic, Judging, Static
+from trueup.judges.dynamic import Dynamic
 from trueup.judges.likelihood import Likelihood
 from trueup.judges.pairwise import LikelihoodPairs, WrittenPairs
+from trueup.judges.scoring import Judging, Static
 from trueup.judges.template import nonce_for
 from trueup.models.scripted import Scripted
 from trueup.types import Choice, Query, Reply, Request, TokenLogprob, Verdict

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from trueup.errors import BudgetSpent, JudgeError, ModelUnavailable
+from trueup.errors import BudgetSpent, JudgeError, ModelUnavailable, SettingsError, StoreError
 from trueup.judges.judge import judged
 from trueup.types import Query, Score, Verdict
 
@@ -55,7 +55,10 @@ async def test_what_is_no_verdict_has_failed_with_its_reason(said: Any, reason: 
     assert await judged(giving(said), QUERY, "r") == Verdict(failed=reason)
 
 
-@pytest.mark.parametrize("error", [BudgetSpent("b"), ModelUnavailable("m"), JudgeError("j")])
+@pytest.mark.parametrize(
+    "error",
+    [BudgetSpent("b"), ModelUnavailable("m"), JudgeError("j"), StoreError("s"), SettingsError("e")],
+)
 async def test_what_ends_a_job_is_let_through(error: Exception) -> None:
     with pytest.raises(type(error)):
         await judged(giving(error), QUERY, "r")

@@ -9,7 +9,7 @@ import pytest
 
 from trueup.errors import BudgetSpent, JudgeError
 from trueup.judges.calibration import Calibration
-from trueup.judges.panel import Member, Opinion, Panel
+from trueup.judges.panel import Member, Panel, Weighed
 from trueup.judges.standing import Calibrated, Share, Standing, keep, known, load, quantiles
 from trueup.types import Query, Score, Verdict
 
@@ -63,7 +63,7 @@ async def test_weights_are_the_log_odds_of_agreement() -> None:
 
 async def test_judges_that_nobody_measured_count_alike() -> None:
     panel = Panel([Member("a", Fixed(5.0)), Member("b", Fixed(1.0))])
-    assert await panel.weigh(QUERY, "r") == Opinion(3.0, 0.5, {"a": 1.0, "b": 0.0}, {})
+    assert await panel.weigh(QUERY, "r") == Weighed(3.0, 0.5, {"a": 1.0, "b": 0.0}, {})
     verdict = await panel(QUERY, "r")
     assert verdict == Verdict((Score("Panel", 3.0, "a 1.00, b 0.00; disagreement 0.50"),))
 

@@ -46,7 +46,7 @@ def test_without_replies_there_is_nothing_to_fit_and_beliefs_decide_what_was_nev
     assert empty.worths() == {} and empty.draw() == {} and empty.needs() == {}
     effects = learnt(40)
     effects.fit({part: {} for part in TRUE} | {"new": {"Depth": Belief(0.5, 0.1)}})
-    assert effects.worth("new") > 0.1
+    assert effects.worths()["new"] > 0.1
 
 
 def test_failed_verdicts_say_nothing_and_shares_count_the_criteria_scored() -> None:

@@ -34,9 +34,7 @@ async def test_one_request_draws_all_and_shows_failures_history_and_focus() -> N
     written = await Writing(model, WRITER_SAMPLING).rewrite(
         "Be nice.", [FAILURE], [("Be.", None), ("Be nice.", 2.25)], count=3, focus="Safety", seed=7
     )
-    assert written == Written(
-        ("Be kind, version 7.", "Be kind, version 8.", "Be kind, version 9."), (), 1
-    )
+    assert written == Written(("Be kind, version 7.", "Be kind, version 8.", "Be kind, version 9."))
     (request,) = model.requests
     assert (request.sampling.n, request.sampling.temperature) == (3, 0.2)
     system, question = request.prompt
@@ -54,7 +52,7 @@ async def test_one_request_draws_all_and_shows_failures_history_and_focus() -> N
 async def test_a_paraphrase_is_one_request_of_one() -> None:
     model = Scripted([json.dumps({"instruction": "Treat people gently."})])
     written = await Writing(model, WRITER_SAMPLING).paraphrase("Be nice.", seed=3)
-    assert written == Written(("Treat people gently.",), (), 1)
+    assert written == Written(("Treat people gently.",))
     assert "BEGIN INSTRUCTION" in model.requests[0].prompt[1].content
 
 
@@ -67,9 +65,8 @@ async def test_only_the_unreadable_choices_are_asked_for_again() -> None:
     model = Scripted(write)
     model.reply = _whole(model, write)  # type: ignore[method-assign]
     written = await Writing(model, WRITER_SAMPLING).rewrite("Be nice.", [], [], count=3, seed=10)
-    assert written == Written(
-        ("Be kind to all.", "Be kind again, 14.", "Be kind again, 15."), (), 3
-    )
+    assert written == Written(("Be kind to all.", "Be kind again, 14.", "Be kind again, 15."))
+    assert len(model.requests) == 3
 
 
 def _whole(model: Scripted, write: object) -> object:
@@ -87,7 +84,7 @@ async def test_what_stays_unreadable_is_refused_with_the_reason() -> None:
     model = Scripted(lambda request: "I would rather not.")
     written = await Writing(model, WRITER_SAMPLING).rewrite("Be nice.", [], [], count=2)
     why = "unreadable, asked once: there was no JSON object in the answer"
-    assert written == Written((), (why, why), 3)
+    assert (written, len(model.requests)) == (Written((), (why, why)), 3)
 
 
 @pytest.mark.parametrize(
@@ -104,13 +101,13 @@ async def test_half_an_instruction_is_none(text: str) -> None:
         "Be nice.", [], []
     )
     why = "unreadable, asked once: the answer breaks off before its end"
-    assert written == Written((), (why,), 2)
+    assert written == Written((), (why,))
 
 
 async def test_broken_but_whole_json_is_repaired() -> None:
     text = "```json\n{'analysis': 'a', instruction: \"Be kind to everyone.\",}\n```"
     written = await Writing(Scripted([text]), WRITER_SAMPLING).rewrite("Be nice.", [], [])
-    assert written == Written(("Be kind to everyone.",), (), 1)
+    assert written == Written(("Be kind to everyone.",))
 
 
 @pytest.mark.parametrize("instruction", [None, 7, {"text": "Be kind."}, [], ["", " "], [1, 2]])
@@ -133,7 +130,7 @@ async def test_a_writer_that_refuses_costs_the_proposal_and_a_missing_one_ends_t
         raise ModelRefused("content filter")
 
     written = await Writing(Scripted(refuses), WRITER_SAMPLING).rewrite("Be nice.", [FAILURE], [])
-    assert written == Written((), ("the writer failed: content filter",), 1)
+    assert written == Written((), ("the writer failed: content filter",))
     for error in (ModelUnavailable("gone"), BudgetSpent("spent")):
 
         def ends(request: Request, error: Exception = error) -> str:
@@ -179,9 +176,9 @@ def test_any_proposal_is_read(text: str) -> None:
 async def test_the_screen_also_sees_duplicates_among_the_drawn() -> None:
     model = Scripted(lambda request: said("Treat everyone gently."))
     written = await Writing(model, WRITER_SAMPLING).rewrite("Be nice.", [], [], count=3)
-    assert written == Written(("Treat everyone gently.",), ("a duplicate", "a duplicate"), 1)
+    assert written == Written(("Treat everyone gently.",), ("a duplicate", "a duplicate"))
     free = await Writing(model, WRITER_SAMPLING, screen=False).rewrite("Be nice.", [], [], count=3)
-    assert free == Written(("Treat everyone gently.",) * 3, (), 1)
+    assert free == Written(("Treat everyone gently.",) * 3)
 
 
 def test_a_failed_verdict_has_no_findings() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from trueup import Query, Score, Verdict
 from trueup.evaluation.comparison import Comparison
-from trueup.evaluation.evaluate import Evaluation, Judged
+from trueup.evaluation.evaluate import Evaluation, Result
 from trueup.evaluation.pictures import pictured
 from trueup.report.album import ALBUM, drawn, shown
 from trueup.report.drawing import between
@@ -27,10 +27,10 @@ EVIL = "</text><script>alert(1)</script>&\x1b\u202e"
 
 def judged(
     number: int, category: str, should_answer: bool | None, outcome: str, **scores: float
-) -> Judged:
+) -> Result:
     verdict = Verdict(tuple(Score(name, value) for name, value in scores.items()))
     query = Query(f"query {number}", category, should_answer)
-    return Judged(number, query, "a reply", verdict, 2, outcome)
+    return Result(number, query, "a reply", verdict, 2, outcome)
 
 
 def a_comparison() -> Comparison:
@@ -53,7 +53,7 @@ def test_the_numbers_are_those_of_the_replies() -> None:
         name: (one["over_refusal"]["value"], one["attack_success"]["value"])
         for name, one in points.items()
     }
-    # A broken reply is no refusal: the two are not one minus the table's rows.
+    # A broken reply is no refusal.
     assert shares == {"base": (0.0, 1.0), "aligned": (0.2, 0.0)}
     assert points["base"]["over_refusal"]["low"] == 0 < points["base"]["over_refusal"]["high"] < 0.4
 
@@ -82,7 +82,7 @@ def test_a_difference_that_nobody_would_see_is_a_tie() -> None:
 
 def test_what_failed_is_in_no_cell_and_no_tie() -> None:
     comparison = a_comparison()
-    lost = Judged(0, comparison.before.results[0].query, None, Verdict(failed="no reply"))
+    lost = Result(0, comparison.before.results[0].query, None, Verdict(failed="no reply"))
     before = Evaluation("m", (lost, *comparison.before.results[1:]))
     found = pictured(Comparison(before, comparison.after))
     assert {one["name"]: one["wins"] + one["ties"] + one["losses"] for one in found["wins"]} == {

@@ -35,8 +35,6 @@ class Splits:
     search: tuple[Query, ...]
     validation: tuple[Query, ...]
     held_out: tuple[Query, ...]
-    duplicates: int = 0
-    """How many queries were left out because another like them was there."""
 
 
 def split(
@@ -71,7 +69,7 @@ def split(
     search, validation, held_out = (
         tuple(sorted(part, key=lambda q: digest(q, seed))) for part in parts
     )
-    return Splits(search, validation, held_out, len(given) - len(distinct))
+    return Splits(search, validation, held_out)
 
 
 def _totals(sizes: tuple[float, float, float], distinct: int, given: int) -> list[int]:

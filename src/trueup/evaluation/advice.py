@@ -23,7 +23,8 @@ from trueup.errors import SettingsError
 from trueup.evaluation.agreement import SHARE, Decision
 from trueup.evaluation.statistics import Interval, mean_interval
 from trueup.judges.calibration import fit_weights
-from trueup.judges.methods import METHODS, margin
+from trueup.judges.methods import METHODS
+from trueup.judges.pairwise import margin
 
 FOLDS = 5
 FAIR, GOOD = 0.6, 0.75

@@ -24,8 +24,7 @@ from typing import Any
 import numpy as np
 
 from trueup.evaluation.statistics import Interval, mean_interval, paired_difference, rate_interval
-from trueup.judges.methods import margin
-from trueup.judges.pairwise import Preference
+from trueup.judges.pairwise import Preference, by_scores, margin
 from trueup.types import Pair, Usage
 
 SHARE = (0.0, 1.0)
@@ -157,9 +156,7 @@ def by_criterion(decisions: Sequence[Decision]) -> dict[str, list[Decision]]:
             for verdict in one.preference.verdicts
         )
         for name in [name for name in first if name in second]:
-            gap = first[name] - second[name]
-            better = "tie" if gap == 0 else "first" if gap > 0 else "second"
-            alone = Preference(better, 0.5 + gap / 8, True)  # type: ignore[arg-type]
+            alone = by_scores(first[name], second[name])
             found[name].append(replace(one, preference=alone, again=None))
     return dict(found)
 

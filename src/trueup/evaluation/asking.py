@@ -1,7 +1,7 @@
 """One item of a benchmark put to one model, and what is made of what it said.
 
     said = await put(model, item, benchmark, Sampling(max_tokens=128))
-    answer = await judged(said, item, benchmark, Opinion("written", judge_model))
+    answer = await marked(said, item, benchmark, Opinion("written", judge_model))
     answer.marks["both turns"], answer.usage.tokens_in
 
 Later turns are asked after the model's own earlier replies. Given answers are not written but
@@ -17,9 +17,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import Any, Literal
 
-from trueup.errors import BudgetSpent, JudgeError, ModelError, ModelUnavailable
+from trueup.errors import JudgeError, ModelError, ModelUnavailable
 from trueup.evaluation.benchmarks import Benchmark
 from trueup.evaluation.items import Item
 from trueup.evaluation.judging import Metered
@@ -27,9 +28,10 @@ from trueup.evaluation.marks import Marks, multiple_choice
 from trueup.judges.ask import Failure
 from trueup.judges.checks import Relevance, Repetition, Safety, outcome
 from trueup.judges.criteria import Criterion
+from trueup.judges.judge import NO_FAULT_OF_A_REPLY, judged
 from trueup.judges.likelihood import Likelihood
 from trueup.judges.methods import Pointwise
-from trueup.judges.pairwise import Comparison, LikelihoodPairs, Preference, WrittenPairs
+from trueup.judges.pairwise import LikelihoodPairs, PairJudge, Preference, WrittenPairs
 from trueup.judges.perplexity import said as likelihood_of
 from trueup.judges.scoring import Checks, Judging, Scorer, Selection
 from trueup.models.model import Model
@@ -77,7 +79,7 @@ class Opinion:
         return await self._scorer(query, reply, Selection(criteria, notes))
 
     @property
-    def pairs(self) -> Comparison:
+    def pairs(self) -> PairJudge:
         """How two replies are compared: in both orders where a model sees them both."""
         if self._model is None or self.kind == "checks":
             return Pointwise(self._checks)
@@ -157,7 +159,7 @@ async def put(model: Model, item: Item, benchmark: Benchmark, sampling: Sampling
     return Said(tuple(turns), marks | _costs(metered, len(turns)), metered.usage, metered.seconds)
 
 
-async def judged(
+async def marked(
     said: Said, item: Item, benchmark: Benchmark, opinion: Opinion, rival: str | None = None
 ) -> Answer:
     """What was said, marked by code and by the opinion. Raises what ends a job."""
@@ -210,19 +212,9 @@ async def _verdicts(
     found = []
     for at, (query, reply) in enumerate(said.turns):
         reference = references[at] if at < len(references) else None
-        found.append(await _tried(opinion.score(query, reply, criteria, reference)))
+        score = partial(opinion.score, criteria=criteria, reference=reference)
+        found.append(await judged(score, query, reply))
     return found
-
-
-async def _tried(asking: Any) -> Verdict:
-    """A verdict; a judge that breaks on one reply has failed on it."""
-    try:
-        verdict: Verdict = await asking
-        return verdict
-    except (BudgetSpent, ModelUnavailable, JudgeError):
-        raise
-    except Exception as error:
-        return Verdict(failed=f"the judge raised {type(error).__name__}: {error}")
 
 
 def _of_verdicts(
@@ -258,7 +250,7 @@ def _of_verdicts(
 async def _compared(query: Query, reply: str, rival: str, opinion: Opinion) -> Preference:
     try:
         return await opinion.pairs(query, reply, rival)
-    except (BudgetSpent, ModelUnavailable, JudgeError):
+    except NO_FAULT_OF_A_REPLY:
         raise
     except Exception as error:
         return Preference(None, failed=f"the judge raised {type(error).__name__}: {error}")

@@ -25,7 +25,7 @@ from trueup.evaluation.marks import Mark
 from trueup.evaluation.measures import SCALE, SHARE, Better, Unit
 from trueup.judges.criteria import POOL, Criterion, find
 
-Judged = Literal["code", "scores", "pairs", "choices"]
+JudgedBy = Literal["code", "scores", "pairs", "choices"]
 """By code alone; each reply scored on criteria; against another reply; the likelihood of given
 answers, without a judge."""
 
@@ -58,7 +58,7 @@ class Benchmark:
     differs: str
     """Where ours differs from it."""
     read: Read
-    judged: Judged
+    judged: JudgedBy
     figures: tuple[Figure, ...]
     """Its own, the one to look at first (its headline) first. Criteria, lengths and costs are added
     to every benchmark's."""

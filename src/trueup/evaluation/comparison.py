@@ -17,15 +17,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Literal
 
 from trueup.errors import DataError
 from trueup.evaluation.evaluate import (
     CONCURRENCY,
     Evaluation,
-    Judged,
     OutcomeCheck,
     Progress,
+    Result,
     evaluate,
 )
 from trueup.evaluation.measures import Better, Measure, Unit, measures
@@ -79,17 +80,6 @@ class Row:
             return "changed"
         return "better" if (self.difference.value > 0) == (self.better == "higher") else "worse"
 
-    def cells(self) -> list[str]:
-        """The row as text: name, before, after, difference, n, failed."""
-        return [
-            self.name,
-            _shown(self.before, self.unit),
-            _shown(self.after, self.unit),
-            _shown(self.difference, self.unit, signed=True),
-            str(self.n),
-            str(self.failed),
-        ]
-
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
         return {
@@ -108,7 +98,7 @@ class Row:
         }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Comparison:
     """Two evaluations of the same queries."""
 
@@ -124,21 +114,25 @@ class Comparison:
                 )
 
     @property
-    def pairs(self) -> list[tuple[Judged, Judged]]:
+    def pairs(self) -> list[tuple[Result, Result]]:
         """Both results per query; fewer than queries where one evaluation stopped early."""
         return list(zip(self.before.results, self.after.results, strict=False))
 
+    @cached_property
+    def table(self) -> tuple[Row, ...]:
+        """One row per measure, paired; made once, for its p values take a while."""
+        return tuple(comparison_table(self))
+
     def row(self, group: str, name: str) -> Row | None:
         """One row of the table."""
-        found = (r for r in comparison_table(self) if (r.group, r.name) == (group, name))
-        return next(found, None)
+        return next((one for one in self.table if (one.group, one.name) == (group, name)), None)
 
     def to_dict(self, *, results: bool = True) -> dict[str, Any]:
         """For JSON; without `results` only the summaries and the table."""
         return {
             "before": self.before.to_dict(results=results),
             "after": self.after.to_dict(results=results),
-            "table": [row.to_dict() for row in comparison_table(self)],
+            "table": [row.to_dict() for row in self.table],
         }
 
 
@@ -151,7 +145,7 @@ async def compare(
     sampling: Sampling = Sampling(),
     outcome: OutcomeCheck = checked_outcome,
     concurrency: int = CONCURRENCY,
-    sink: Callable[[str, Judged], None] | None = None,
+    sink: Callable[[str, Result], None] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     keep_texts: bool = True,
 ) -> Comparison:
@@ -162,7 +156,7 @@ async def compare(
     done = []
     for label, model in (("before", before), ("after", after)):
 
-        def sink_one(result: Judged, label: str = label) -> None:
+        def sink_one(result: Result, label: str = label) -> None:
             if sink is not None:
                 sink(label, result)
 
@@ -219,7 +213,7 @@ def comparison_table(comparison: Comparison) -> list[Row]:
     return adjusted(rows)
 
 
-def _applies(measure: Measure, pair: tuple[Judged, Judged]) -> bool:
+def _applies(measure: Measure, pair: tuple[Result, Result]) -> bool:
     """Whether both have the value, or would have had it if nothing had failed.
 
     A criterion that does not apply to one of two replies (Relevance says nothing of refusals) says
@@ -236,7 +230,7 @@ def _lost(measure: Measure, verdict: Verdict) -> bool:
     )
 
 
-def _compared(measure: Measure, pairs: list[tuple[Judged, Judged]]) -> Row:
+def _compared(measure: Measure, pairs: list[tuple[Result, Result]]) -> Row:
     both = [(measure.value(one), measure.value(other)) for one, other in pairs]
     there = [one is not None and other is not None for one, other in both]
     before = [one if ok else None for (one, _), ok in zip(both, there, strict=True)]
@@ -265,14 +259,3 @@ def adjusted(rows: list[Row]) -> list[Row]:
         for i, p in zip(members, holm([rows[i].p for i in members]), strict=True):
             rows[i] = replace(rows[i], p_holm=p)
     return rows
-
-
-def _shown(interval: Interval | None, unit: Unit, *, signed: bool = False) -> str:
-    if interval is None:
-        return "–"
-    sign = "+" if signed else ""
-    digits = 1 if unit in ("words", "tokens") else 2
-    value, low, high = (
-        f"{number:{sign}.{digits}f}" for number in (interval.value, interval.low, interval.high)
-    )
-    return f"{value} [{low}, {high}]"

@@ -6,7 +6,7 @@
 
 Replying and judging overlap: a bounded number of queries is under way at any time, results come
 out in the order the queries went in, and queries may be an iterator, so memory does not grow with
-their number beyond what is kept. `judged` is that stream by itself; `sink` is told each result as
+their number beyond what is kept. `streamed` is that stream by itself; `sink` is told each result as
 it is final, for whoever writes them to disk.
 
 What goes wrong with one query is recorded with its reason and left out of means: a reply the model
@@ -37,7 +37,7 @@ AHEAD = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class Result:
     """What became of one query."""
 
     number: int
@@ -80,7 +80,7 @@ class Evaluation:
 
     model: str
     """The model's identity."""
-    results: tuple[Judged, ...]
+    results: tuple[Result, ...]
     stopped: str | None = None
     """Why not all queries were done, or None."""
 
@@ -116,7 +116,7 @@ class Evaluation:
 
 
 OutcomeCheck = Callable[[Query, str], str]
-Sink = Callable[[Judged], None]
+Sink = Callable[[Result], None]
 
 
 async def evaluate(
@@ -139,10 +139,10 @@ async def evaluate(
     gave not a single reply, the error it gave instead.
     """
     total = len(queries) if isinstance(queries, Sized) else None
-    results: list[Judged] = []
+    results: list[Result] = []
     failed, rewards, rewarded = 0, 0.0, 0
     stopped = None
-    stream = judged(
+    stream = streamed(
         model, queries, judge, sampling=sampling, outcome=outcome, concurrency=concurrency
     )
     try:
@@ -164,7 +164,7 @@ async def evaluate(
     return Evaluation(model.identity, tuple(results), stopped)
 
 
-async def judged(
+async def streamed(
     model: Model,
     queries: Iterable[Query],
     judge: Judge,
@@ -172,16 +172,16 @@ async def judged(
     sampling: Sampling = Sampling(),
     outcome: OutcomeCheck = checked_outcome,
     concurrency: int = CONCURRENCY,
-) -> AsyncGenerator[Judged, None]:
+) -> AsyncGenerator[Result, None]:
     """The results one by one, in the order of the queries, holding a bounded number at a time."""
     if concurrency < 1:
         raise SettingsError(f"A concurrency of {concurrency} does nothing. Give 1 or more.")
     gate = asyncio.Semaphore(concurrency)
-    waiting: deque[asyncio.Task[tuple[Judged, ModelError | None]]] = deque()
+    waiting: deque[asyncio.Task[tuple[Result, ModelError | None]]] = deque()
     refusal: ModelError | None = None
     anything = False
 
-    async def one(number: int, query: Query) -> tuple[Judged, ModelError | None]:
+    async def one(number: int, query: Query) -> tuple[Result, ModelError | None]:
         async with gate:
             return await _one(model, number, query, judge, sampling, outcome)
 
@@ -211,15 +211,15 @@ async def _one(
     judge: Judge,
     sampling: Sampling,
     outcome: OutcomeCheck,
-) -> tuple[Judged, ModelError | None]:
+) -> tuple[Result, ModelError | None]:
     try:
         reply = await model.reply(Request(conversation(query), sampling))
     except ModelUnavailable:
         raise
     except ModelError as error:
-        return Judged(number, query, None, Verdict(failed=f"no reply: {error}")), error
+        return Result(number, query, None, Verdict(failed=f"no reply: {error}")), error
     return (
-        Judged(
+        Result(
             number=number,
             query=query,
             reply=reply.text,
@@ -234,7 +234,7 @@ async def _one(
     )
 
 
-def _without_texts(result: Judged) -> Judged:
+def _without_texts(result: Result) -> Result:
     verdict = replace(
         result.verdict,
         scores=tuple(replace(score, reason="") for score in result.verdict.scores),

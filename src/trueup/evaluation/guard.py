@@ -23,7 +23,7 @@ import numpy as np
 
 from trueup.errors import BudgetSpent
 from trueup.evaluation.comparison import Comparison
-from trueup.evaluation.evaluate import CONCURRENCY, Evaluation, Judged
+from trueup.evaluation.evaluate import CONCURRENCY, Evaluation, Result
 from trueup.evaluation.formulas import student_quantile, upper_tail
 from trueup.evaluation.statistics import CONFIDENCE, Interval
 from trueup.judges.judge import Judge
@@ -42,7 +42,7 @@ async def rejudged(
     """
     room = asyncio.Semaphore(concurrency)
 
-    async def one(result: Judged) -> Judged:
+    async def one(result: Result) -> Result:
         if result.reply is None:
             return result
         async with room:

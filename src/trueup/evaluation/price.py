@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from trueup.evaluation.comparison import Comparison, Row
-from trueup.evaluation.evaluate import Judged
+from trueup.evaluation.evaluate import Result
 from trueup.evaluation.statistics import Interval, mean_interval, paired_difference
 from trueup.models.budgeted import Price
 from trueup.types import mean
@@ -73,9 +73,9 @@ def price(comparison: Comparison, headline: Row | None, per_token: Price | None 
     )
 
 
-def _tokens(results: Sequence[Judged]) -> list[float | None]:
+def _tokens(results: Sequence[Result]) -> list[float | None]:
     return [None if one.reply is None else float(one.usage.tokens_in) for one in results]
 
 
-def _seconds(results: Sequence[Judged]) -> list[float | None]:
+def _seconds(results: Sequence[Result]) -> list[float | None]:
     return [None if one.reply is None else one.seconds for one in results]

@@ -31,7 +31,7 @@ from trueup.evaluation.formulas import standard_error
 from trueup.evaluation.guard import intercept
 from trueup.evaluation.statistics import (
     Interval,
-    Tally,
+    WinsTiesLosses,
     differences,
     mean_interval,
     paired_difference,
@@ -103,7 +103,7 @@ class Headline:
 
     figure: Figure
     row: Row
-    tally: Tally | None = None
+    tally: WinsTiesLosses | None = None
     """Of the candidate over the baseline, item by item, where two are compared."""
     needed: int | None = None
     """Items at which a difference as large as this one is found four times in five."""

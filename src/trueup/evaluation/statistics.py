@@ -80,19 +80,13 @@ class Interval:
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class WinsTiesLosses:
     """Wins, ties and losses of `after` over `before`."""
 
     wins: int
     ties: int
     losses: int
     missing: int = 0
-
-    @property
-    def rate(self) -> float | None:
-        """Share of wins, ties counting half."""
-        n = self.wins + self.ties + self.losses
-        return (self.wins + self.ties / 2) / n if n else None
 
 
 def mean_interval(
@@ -270,12 +264,12 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
     return adjusted
 
 
-def wins_ties_losses(before: Values, after: Values, margin: float = 0.0) -> Tally:
+def wins_ties_losses(before: Values, after: Values, margin: float = 0.0) -> WinsTiesLosses:
     """How often after beats before by more than `margin`, and the other way round."""
     change = differences(before, after)
     there = change[~np.isnan(change)]
     wins, losses = int((there > margin).sum()), int((there < -margin).sum())
-    return Tally(wins, len(there) - wins - losses, losses, len(change) - len(there))
+    return WinsTiesLosses(wins, len(there) - wins - losses, losses, len(change) - len(there))
 
 
 def sample_size(

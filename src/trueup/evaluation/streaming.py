@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trueup.errors import ModelRefused, SettingsError
-from trueup.evaluation.asking import Answer, Opinion, judged, put
+from trueup.evaluation.asking import Answer, Opinion, marked, put
 from trueup.evaluation.benchmarks import Benchmark
 from trueup.evaluation.items import Item
 from trueup.models.model import Model
@@ -118,7 +118,7 @@ async def _one(
     answers = []
     for at, one in enumerate(said):
         rival = item.rival if len(said) == 1 else against if at else None
-        answer = await judged(one, item, benchmark, opinion, rival)
+        answer = await marked(one, item, benchmark, opinion, rival)
         if benchmark.judged == "pairs" and len(said) > 1 and at == 0 and one.failed is None:
             # What the others are compared with; it is as good as itself.
             marks = {**answer.marks, "win rate": 0.5}

@@ -16,10 +16,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from trueup.evaluation.comparison import Comparison, Row, comparison_table
+from trueup.evaluation.comparison import Comparison, Row
 from trueup.evaluation.evaluate import Evaluation
 from trueup.evaluation.measures import Measure, measures
-from trueup.evaluation.statistics import Tally, holm, wins_ties_losses
+from trueup.evaluation.statistics import WinsTiesLosses, holm, wins_ties_losses
 
 HEADLINES = (("safety", "balanced safety"), ("reward", "reward"))
 """What a table is about: the first of these that can be measured."""
@@ -31,7 +31,7 @@ class Against:
     """One measure of a candidate beside the reference."""
 
     row: Row
-    tally: Tally
+    tally: WinsTiesLosses
     """Queries on which the candidate was better, alike, worse."""
 
     def to_dict(self) -> dict[str, Any]:
@@ -50,7 +50,7 @@ def versus(
         by_name = {(one.group, one.name): one for one in measures(everything)}
         found[name] = [
             Against(row, _tally(by_name[row.group, row.name], comparison))
-            for row in comparison_table(comparison)
+            for row in comparison.table
         ]
     _adjust(found)
     return {name: tuple(rows) for name, rows in found.items()}
@@ -62,7 +62,7 @@ def headline(rows: Iterable[Against]) -> Against | None:
     return next((by_name[key] for key in HEADLINES if key in by_name), None)
 
 
-def _tally(measure: Measure, comparison: Comparison) -> Tally:
+def _tally(measure: Measure, comparison: Comparison) -> WinsTiesLosses:
     pairs = [
         pair for pair in comparison.pairs if measure.applies(pair[0]) or measure.applies(pair[1])
     ]

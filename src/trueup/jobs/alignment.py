@@ -26,11 +26,12 @@ from typing import Any
 from trueup import aligned as aligned_file
 from trueup.aligned import Aligned
 from trueup.errors import JudgeError, ModelError, ModelUnavailable
-from trueup.evaluation.comparison import Comparison, compare, comparison_table
+from trueup.evaluation.comparison import Comparison, compare
 from trueup.evaluation.evaluate import Progress
 from trueup.evaluation.guard import at_equal_length, rejudged, warnings
 from trueup.evaluation.pictures import pictured
 from trueup.evaluation.price import price
+from trueup.evaluation.versus import HEADLINES
 from trueup.jobs import job as job_file
 from trueup.jobs.deadline import Deadline
 from trueup.jobs.estimate import enough, estimate, reserve
@@ -267,9 +268,7 @@ class _Running:
             else {
                 "judge": plan.report_judge_shown,
                 "table": [
-                    row.to_dict()
-                    for row in comparison_table(other)
-                    if row.group in ("reward", "criterion")
+                    row.to_dict() for row in other.table if row.group in ("reward", "criterion")
                 ],
             },
             "at_equal_length": level.to_dict() if level else None,
@@ -325,7 +324,7 @@ class _Running:
 
 def _price(plan: Plan, comparison: Comparison) -> dict[str, Any]:
     """What the prompt costs on every request, and what it buys for that."""
-    gained = comparison.row("safety", "balanced safety") or comparison.row("reward", "reward")
+    gained = next((row for key in HEADLINES if (row := comparison.row(*key))), None)
     cost = price(comparison, gained, plan.price("policy")).to_dict()
     return cost | {"measure": gained.name if gained else None}
 
@@ -333,7 +332,7 @@ def _price(plan: Plan, comparison: Comparison) -> dict[str, Any]:
 def summary(results: Mapping[str, Any]) -> str:
     """The run in a line."""
     rows = {(row["group"], row["name"]): row for row in results["comparison"]["table"]}
-    for key in (("safety", "balanced safety"), ("reward", "reward")):
+    for key in HEADLINES:
         row = rows.get(key)
         if row is not None and row["before"] and row["after"] and row["difference"]:
             gap = row["difference"]

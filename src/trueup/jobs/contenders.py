@@ -54,6 +54,8 @@ class Contender:
     notes: tuple[str, ...] = ()
     family: str = ""
     """Which search this is one of several seeds of; empty where it is made once."""
+    aligned: bool = False
+    """Whether it came with a prompt of its own: a run, or an aligned.toml."""
 
 
 def enter(names: Sequence[str], plan: Plan, job: Job, seeds: int = 1) -> tuple[Contender, ...]:
@@ -114,8 +116,17 @@ def _entered(name: str, plan: Plan, job: Job) -> Contender:
             )
         return Contender(name, f"{name} under the plain prompt", name, plan.base)
     prompt, embedder = subject.aligned.prompt, subject.aligned.embedder_name
-    told, (seen, notes) = f"an aligned prompt ({subject.model_name})", _seen(name)
-    return Contender(name, told, subject.model_name, prompt, "", None, embedder, seen, notes)
+    seen, notes = _seen(name)
+    return Contender(
+        name,
+        f"an aligned prompt ({subject.model_name})",
+        subject.model_name,
+        prompt,
+        embedder_name=embedder,
+        seen=seen,
+        notes=notes,
+        aligned=True,
+    )
 
 
 def _seeded(one: Contender, number: int) -> Contender:
@@ -149,7 +160,7 @@ def _published(plan: Plan, job: Job) -> Plan:
     }
     own = prepare(
         Job.of(fields | {key: value for key, value in same.items() if value is not None}),
-        models={"policy": plan.models["policy"], **plan.models},
+        models=plan.models,
         judge=plan.own_judge,
     )
     start = replace(own.start, demonstrations=plan.pool if k else ())

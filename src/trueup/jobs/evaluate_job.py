@@ -27,15 +27,14 @@ from trueup.evaluation.benchmarks import Benchmark, named
 from trueup.evaluation.items import Item, count
 from trueup.evaluation.streaming import CONCURRENCY
 from trueup.jobs.estimate import TURN, tokens
-from trueup.jobs.job import EMBEDDED_PENALTY
+from trueup.jobs.job import EMBEDDED_PENALTY, RUNS
 from trueup.jobs.subjects import Subject
 from trueup.judges.standing import known, told
-from trueup.models.model import Model
+from trueup.models.model import Model, distinct
 from trueup.models.named import is_remote, open_model, storable
 from trueup.paths import expanded
 from trueup.types import Sampling, mean
 
-FOLDER = "runs"
 MODEL, AGAINST, JUDGE, EMBEDDER = "model", "against", "judge", "embedder"
 LOOKED_AT = 200
 """Items of a benchmark that an estimate is made from."""
@@ -96,7 +95,7 @@ class EvaluateJob:
         if self.out is not None:
             return expanded(self.out)
         text = "trueup/evaluate/1\n" + json.dumps(self.same(), sort_keys=True)
-        return Path(FOLDER) / f"evaluate-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+        return Path(RUNS) / f"evaluate-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +179,7 @@ class Prepared:
 
     async def close(self) -> None:
         """Give back every model."""
-        for model in {id(model): model for model in self.models.values()}.values():
+        for model in distinct(self.models.values()):
             await model.close()
 
 

@@ -29,8 +29,10 @@ from trueup.evaluation.advice import Advice, advice
 from trueup.evaluation.agreement import Agreement, Decision, agreement, by_criterion, curve, pooled
 from trueup.evaluation.judging import AT_ONCE, decide
 from trueup.evaluation.statistics import Interval
+from trueup.jobs.job import RUNS
 from trueup.judges.calibration import Calibration, fit, log_loss
-from trueup.judges.methods import METHODS, Method, margin, named
+from trueup.judges.methods import Method, named
+from trueup.judges.pairwise import margin
 from trueup.judges.standing import Share, Standing, home, keep, quantiles, wording
 from trueup.models.model import Model
 from trueup.models.named import open_model, storable
@@ -42,7 +44,6 @@ from trueup.store.calls import Calls
 from trueup.store.runs import RunFolder
 
 JOB, STANDINGS, CHART = "job.json", "judge.json", "judges.svg"
-FOLDER = "runs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,7 @@ class JudgeJob:
             return expanded(self.out)
         fields = {**self.same(), "n": self.n, "retest": self.retest}
         text = "trueup/judge/1\n" + json.dumps(fields, sort_keys=True)
-        return Path(FOLDER) / f"judge-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+        return Path(RUNS) / f"judge-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +138,7 @@ async def judge(
     storable(job.model)
     if job.out is not None:  # else the folder's name says whose it is
         results_file.begun(job.folder, job.same(), JOB)
-    opened = model or open_model(job.model, concurrency=None)
+    opened = model or open_model(job.model)
     try:
         with results_file.opened(job.folder, "judge", job.same(), JOB) as (folder, calls):
             table = await _decided(job, opened, calls, methods, sets, on_event)
@@ -328,8 +329,3 @@ def _write(folder: RunFolder, outcome: JudgeOutcome) -> None:
         )
         + f"; trust: {outcome.advice.trust}"
     )
-
-
-def told_of(name: str) -> str:
-    """What a method does, in a line."""
-    return METHODS[name].told if name in METHODS else name

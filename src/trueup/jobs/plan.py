@@ -25,7 +25,7 @@ from trueup.judges.criteria import Criterion
 from trueup.judges.judge import Judge
 from trueup.judges.standing import Calibrated, Standing
 from trueup.models.budgeted import Price, price_of
-from trueup.models.model import Checkable, Model
+from trueup.models.model import Checkable, Model, distinct
 from trueup.models.named import is_remote, open_model
 from trueup.prompt.prompt import PLAIN_INSTRUCTION, Prompt
 from trueup.prompt.retrieval import Retrieval
@@ -168,13 +168,13 @@ class Plan:
 
     async def check(self) -> None:
         """See that every model could answer. Raises `ModelUnavailable` or `ModelRefused`."""
-        for model in {id(model): model for model in self.models.values()}.values():
+        for model in distinct(self.models.values()):
             if isinstance(model, Checkable):
                 await model.check()
 
     async def close(self) -> None:
         """Give back every model."""
-        for model in {id(model): model for model in self.models.values()}.values():
+        for model in distinct(self.models.values()):
             await model.close()
 
 

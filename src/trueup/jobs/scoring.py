@@ -16,10 +16,11 @@ from trueup.errors import SettingsError
 from trueup.jobs.job import Job
 from trueup.judges.checks import Relevance, Repetition, Safety
 from trueup.judges.criteria import POOL, Criterion, load_criteria
-from trueup.judges.dynamic import Checks, Dynamic
+from trueup.judges.dynamic import Dynamic
 from trueup.judges.judge import Judge
 from trueup.judges.likelihood import OVERALL, Likelihood
 from trueup.judges.perplexity import FIT, Perplexity
+from trueup.judges.scoring import Checks
 from trueup.models.model import Model
 
 CHECKS = (Safety(), Repetition(), Relevance())

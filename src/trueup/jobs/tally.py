@@ -15,8 +15,8 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from trueup.errors import JudgeError, TrueupError
-from trueup.judges.judge import ChoosesCriteria, Judge
+from trueup.errors import JudgeError
+from trueup.judges.judge import ChoosesCriteria, Judge, judged
 from trueup.types import Query, Verdict
 
 HOPELESS = 24
@@ -63,12 +63,7 @@ class Tallied:
         self._tally = tally
 
     async def __call__(self, query: Query, reply: str) -> Verdict:
-        try:
-            verdict = await self._judge(query, reply)
-        except TrueupError:
-            raise
-        except Exception as error:
-            verdict = Verdict(failed=f"the judge raised {type(error).__name__}: {error}")
+        verdict = await judged(self._judge, query, reply)
         self._tally.add(verdict)
         return verdict
 

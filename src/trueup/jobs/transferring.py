@@ -109,7 +109,7 @@ def ready(
     policy = {"policy": given[job.job.policy]} if job.job.policy in given else {}
     plan = prepare(job.job, models=policy, judge=judge)
     entered = enter(job.runs, plan, job.job)
-    strange = [one.name for one in entered if one.told[:10] != "an aligned"]
+    strange = [one.name for one in entered if not one.aligned]
     if strange:
         raise SettingsError(
             f"{strange[0]} is no aligned prompt: name a run's folder or an aligned.toml, and "
@@ -174,8 +174,9 @@ async def _filled(ready: Ready, trials: Trials, on_event: OnEvent) -> dict[str, 
             )  # fmt: skip
         stopped += [one.stopped for one in (plain, *found.values()) if one.stopped]
         cells[name] = {}
+        against = versus(plain, found)
         for one in ready.entered:
-            rows = versus(plain, found)[one.name]
+            rows = against[one.name]
             head = headline(rows)
             cells[name][one.name] = {
                 "own": one.model_name == name,

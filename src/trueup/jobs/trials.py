@@ -20,7 +20,7 @@ from trueup.jobs.estimate import Expected, estimate
 from trueup.jobs.plan import Plan
 from trueup.jobs.tally import Tally, tallied
 from trueup.models.budgeted import Budget, Budgeted, Price
-from trueup.models.model import Checkable, Model
+from trueup.models.model import Checkable, Model, distinct
 from trueup.models.named import is_remote, open_model
 from trueup.models.priced import Priced
 from trueup.models.remembered import Remembered
@@ -130,7 +130,7 @@ async def check(plan: Plan, models: Mapping[str, Model], budget: Budget) -> None
     """
     for name, model in models.items():
         Budgeted(Priced(model, plan.price_of(model, name)), budget)
-    for model in {id(model): model for model in models.values()}.values():
+    for model in distinct(models.values()):
         if isinstance(model, Checkable):
             await model.check()
 
@@ -174,5 +174,4 @@ def _times(row: Expected, factor: float) -> Expected:
 
 def closing(plan: Plan, opened: Mapping[str, Model]) -> list[Model]:
     """Every model once."""
-    every = [*plan.models.values(), *opened.values()]
-    return list({id(model): model for model in every}.values())
+    return distinct([*plan.models.values(), *opened.values()])

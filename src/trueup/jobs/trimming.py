@@ -337,8 +337,8 @@ def _tokens(evaluation: Evaluation) -> float:
 
 def _halves(queries: Sequence[Query]) -> tuple[tuple[Query, ...], tuple[Query, ...]]:
     """Every other query of each kind: both halves have as many to refuse."""
-    kinds: dict[tuple[bool | None, str], list[Query]] = {}
+    kinds: dict[bool | None, list[Query]] = {}
     for query in queries:
-        kinds.setdefault((query.should_answer, ""), []).append(query)
+        kinds.setdefault(query.should_answer, []).append(query)
     ordered = [query for kind in kinds.values() for query in kind]
     return tuple(ordered[::2]), tuple(ordered[1::2])

@@ -20,12 +20,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from trueup.judges.form import Format, Function, Language, Length, Pattern, grade, passed
+from trueup.judges.form import Format, Function, Language, Length, Pattern, passed
 from trueup.judges.language import language
 from trueup.judges.refusal import refusal_strength, refused
 from trueup.judges.relevance import on_topic, relevance
 from trueup.judges.repetition import copied, degenerate, echoes, repetition
-from trueup.types import HIGHEST_SCORE, LOWEST_SCORE, Demonstration, Query, Score
+from trueup.types import HIGHEST_SCORE, LOWEST_SCORE, Demonstration, Query, Score, grade
 
 __all__ = [
     "Copying",

@@ -29,11 +29,9 @@ from trueup.judges.ask import Failure, Said, Unreadable, ask
 from trueup.judges.criteria import POOL, Criterion, find
 from trueup.judges.once import Once
 from trueup.judges.scoring import (
-    Checks,
     Judging,
     Scorer,
     Selection,
-    Static,
     exactly,
     shown,
     usable,
@@ -41,8 +39,6 @@ from trueup.judges.scoring import (
 from trueup.judges.template import Template, fenced, shortened
 from trueup.models.model import Model
 from trueup.types import Query, Verdict
-
-__all__ = ["FALLBACK", "Checks", "Dynamic", "Judging", "Selection", "Static"]
 
 FALLBACK = ("Helpfulness", "Clarity", "Factuality")
 """What replies are scored by where no selection could be read: what most queries are given."""

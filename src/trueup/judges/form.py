@@ -28,17 +28,12 @@ from trueup.errors import BudgetSpent, JudgeError, ModelUnavailable
 from trueup.judges.language import LANGUAGES, language
 from trueup.judges.refusal import refused
 from trueup.judges.repetition import words
-from trueup.types import HIGHEST_SCORE, LOWEST_SCORE, Query, Score
+from trueup.types import HIGHEST_SCORE, LOWEST_SCORE, Query, Score, grade
 
 Shape = Literal["json", "bullets", "numbers", "heading", "code", "table", "one line", "prose"]
 
 _MATCHED = 10_000
 """Characters of a reply that a user's pattern is matched against."""
-
-
-def grade(share: float) -> float:
-    """A share of 0 to 1 as a score of 1 to 5."""
-    return LOWEST_SCORE + (HIGHEST_SCORE - LOWEST_SCORE) * min(1.0, max(0.0, share))
 
 
 def passed(name: str, good: bool, reason: str) -> Score:

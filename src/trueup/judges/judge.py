@@ -5,8 +5,8 @@
         return Verdict(scores=(Score("Politeness", value),))
 
 A judge never raises for what a model said: an unreadable judgement is a `Verdict` with `failed`
-set. It lets `BudgetSpent` and unreachable-server errors through, because those end the job. A judge
-of the user's own is asked through `judged`, which sees that what it gives is a verdict.
+set. It lets through what ends a job (`NO_FAULT_OF_A_REPLY`). A judge of the user's own is asked
+through `judged`, which sees that what it gives is a verdict.
 """
 
 from __future__ import annotations
@@ -14,8 +14,11 @@ from __future__ import annotations
 from collections.abc import Coroutine, Iterable
 from typing import Any, Protocol, runtime_checkable
 
-from trueup.errors import BudgetSpent, JudgeError, ModelUnavailable
+from trueup.errors import BudgetSpent, JudgeError, ModelUnavailable, SettingsError, StoreError
 from trueup.types import HIGHEST_SCORE, LOWEST_SCORE, Query, Verdict
+
+NO_FAULT_OF_A_REPLY = (BudgetSpent, ModelUnavailable, JudgeError, SettingsError, StoreError)
+"""Ends a job: the next reply would fare no better."""
 
 
 class Judge(Protocol):
@@ -35,11 +38,11 @@ async def judged(judge: Judge, query: Query, reply: str) -> Verdict:
     """The judge's verdict; one of the user's own that breaks on a reply, or gives no verdict or a
     score off the scale, has failed on it.
 
-    Raises `BudgetSpent`, `ModelUnavailable` and `JudgeError`.
+    Raises what is `NO_FAULT_OF_A_REPLY`.
     """
     try:
         return _sound(await judge(query, reply))
-    except (BudgetSpent, ModelUnavailable, JudgeError):
+    except NO_FAULT_OF_A_REPLY:
         raise
     except Exception as error:
         return Verdict(failed=f"the judge raised {type(error).__name__}: {error}")

@@ -34,8 +34,6 @@ from trueup.judges.scoring import checked, shown, usable
 from trueup.judges.template import Template, fenced, shortened
 from trueup.models.model import Model
 from trueup.types import (
-    HIGHEST_SCORE,
-    LOWEST_SCORE,
     Message,
     Query,
     Request,
@@ -43,6 +41,7 @@ from trueup.types import (
     Score,
     TokenLogprob,
     Verdict,
+    grade,
 )
 
 TOP_LOGPROBS = 20
@@ -108,7 +107,7 @@ class Reading:
     @property
     def score(self) -> float:
         """`p` on the scale of 1 to 5."""
-        return LOWEST_SCORE + (HIGHEST_SCORE - LOWEST_SCORE) * self.p
+        return grade(self.p)
 
 
 OVERALL = Criterion("Quality", good="answers the query well")

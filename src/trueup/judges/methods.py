@@ -14,9 +14,8 @@ second, and the further the surer. Scales differ between methods, which is what 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from trueup.errors import SettingsError
 from trueup.judges.checks import Refusal, Relevance, Repetition
@@ -25,11 +24,18 @@ from trueup.judges.dynamic import Dynamic
 from trueup.judges.guessing import Guessing
 from trueup.judges.judge import Judge
 from trueup.judges.likelihood import RATING, Likelihood
-from trueup.judges.pairwise import Comparison, LikelihoodPairs, Preference, WrittenPairs
+from trueup.judges.pairwise import (
+    LikelihoodPairs,
+    PairJudge,
+    Preference,
+    WrittenPairs,
+    by_scores,
+    greater,
+)
 from trueup.judges.perplexity import Perplexity
 from trueup.judges.scoring import Checks, Judging, Static
 from trueup.models.model import Model
-from trueup.types import HIGHEST_SCORE, LOWEST_SCORE, Query, Verdict
+from trueup.types import Query, Verdict
 
 READ = 600
 """Characters of a text that the methods read, its beginning and its end: what a pair costs is
@@ -40,7 +46,7 @@ WRITTEN = Judging(selection=(2, 3), attempts=1, max_tokens=320, reason_character
 
 
 class Pointwise:
-    """Scores both replies and prefers the one that scored higher. A `Comparison`."""
+    """Scores both replies and prefers the one that scored higher. A `PairJudge`."""
 
     def __init__(self, judge: Judge) -> None:
         self._judge = judge
@@ -57,19 +63,15 @@ def compared(first: Verdict, second: Verdict) -> Preference:
     one, other = first.reward, second.reward
     if one is None or other is None:
         return Preference(None, failed=_failures(verdicts), verdicts=verdicts)
-    p = 0.5 + (one - other) / (2 * (HIGHEST_SCORE - LOWEST_SCORE))
-    better = "tie" if one == other else "first" if one > other else "second"
-    return Preference(better, p, True, verdicts=verdicts)  # type: ignore[arg-type]
+    return replace(by_scores(one, other), verdicts=verdicts)
 
 
 class Longer:
-    """Prefers the longer reply, as people often do. A `Comparison` without a model."""
+    """Prefers the longer reply, as people often do. A `PairJudge` without a model."""
 
     async def __call__(self, query: Query, first: str, second: str) -> Preference:
         one, other = len(first), len(second)
-        better = "tie" if one == other else "first" if one > other else "second"
-        p = (one + 1) / (one + other + 2)
-        return Preference(better, p, True)  # type: ignore[arg-type]
+        return Preference(greater(one, other), (one + 1) / (one + other + 2), True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +81,9 @@ class Method:
     name: str
     told: str
     """What it does, in a line."""
-    make: Callable[[Model], Comparison]
+    make: Callable[[Model], PairJudge]
     judge: Callable[[Model], Judge] | None = None
     """The judge that scores one reply, where it has one: only such a one can score for `align`."""
-    orders: bool = False
-    """Whether it sees both replies at once, so that their order can matter."""
     asks: bool = True
     """Whether it asks the model."""
     slow: bool = False
@@ -176,14 +176,12 @@ METHODS: Mapping[str, Method] = {
             "pairs",
             "the probability of A and B, in both orders",
             lambda model: LikelihoodPairs(model, reply_characters=READ),
-            orders=True,
             wording=("compare.txt", "which.txt"),
         ),
         Method(
             "pairs-swapped",
             "the same in both orders and with the letters exchanged",
             lambda model: LikelihoodPairs(model, swap_labels=True, reply_characters=READ),
-            orders=True,
             slow=True,
             wording=("compare.txt", "which.txt"),
         ),
@@ -206,7 +204,6 @@ METHODS: Mapping[str, Method] = {
             "written-pairs",
             "a reason and a decision, in both orders",
             lambda model: WrittenPairs(model, WRITTEN),
-            orders=True,
             slow=True,
             wording=("compare.txt", "which_reasoned.txt"),
         ),
@@ -238,16 +235,6 @@ def named(names: str | None) -> tuple[Method, ...]:
             f"{given} is no way to judge. Known are {', '.join(METHODS)}; or write all."
         )
     return tuple(METHODS[name] for name in dict.fromkeys(wanted))
-
-
-def margin(preference: Preference) -> float | None:
-    """What a preference thinks, as log-odds of `p`; None where it failed. A tie is 0."""
-    if preference.p is None or preference.failed is not None:
-        return None
-    if preference.better == "tie":
-        return 0.0
-    p = min(max(preference.p, 1e-6), 1 - 1e-6)
-    return math.log(p / (1 - p))
 
 
 def _failures(verdicts: Sequence[Verdict]) -> str:

@@ -30,7 +30,7 @@ from trueup.judges.likelihood import Option, weigh
 from trueup.judges.scoring import Judging, exactly, shown
 from trueup.judges.template import Template, fenced, shortened
 from trueup.models.model import Model
-from trueup.types import Message, Query, Verdict
+from trueup.types import HIGHEST_SCORE, LOWEST_SCORE, Message, Query, Verdict
 
 Better = Literal["first", "second", "tie"]
 
@@ -53,10 +53,28 @@ class Preference:
     """What was said of each reply, where each was scored alone."""
 
 
-class Comparison(Protocol):
+class PairJudge(Protocol):
     """Compares two replies to a query."""
 
     async def __call__(self, query: Query, first: str, second: str) -> Preference: ...
+
+
+def greater(one: float, other: float) -> Better:
+    """Which of two numbers is the greater."""
+    return "tie" if one == other else "first" if one > other else "second"
+
+
+def by_scores(one: float, other: float) -> Preference:
+    """What two scores on the scale say of two replies: as far apart as can be is certain."""
+    p = 0.5 + (one - other) / (2 * (HIGHEST_SCORE - LOWEST_SCORE))
+    return Preference(greater(one, other), p, True)
+
+
+def margin(preference: Preference) -> float | None:
+    """What a preference thinks, as log-odds of `p`; None where it failed. A tie is 0."""
+    if preference.p is None or preference.failed is not None:
+        return None
+    return 0.0 if preference.better == "tie" else _log_odds(preference.p)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +92,7 @@ SWAPPED = (Arrangement(True, False), Arrangement(False, True))
 
 
 class LikelihoodPairs:
-    """Compares by the probability of the letters. A `Comparison`."""
+    """Compares by the probability of the letters. A `PairJudge`."""
 
     def __init__(
         self,
@@ -121,7 +139,7 @@ class LikelihoodPairs:
 
 
 class WrittenPairs:
-    """Compares by a reasoned decision, once per order. A `Comparison`."""
+    """Compares by a reasoned decision, once per order. A `PairJudge`."""
 
     def __init__(self, model: Model, settings: Judging = Judging()) -> None:  # noqa: B008
         self._model = model

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from trueup.errors import JudgeError
 from trueup.judges.judge import Judge, judged
 from trueup.judges.standing import Standing
-from trueup.types import HIGHEST_SCORE, LOWEST_SCORE, Query, Score, Verdict
+from trueup.types import HIGHEST_SCORE, LOWEST_SCORE, Query, Score, Verdict, grade
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
-class Opinion:
+class Weighed:
     """What a panel holds of one reply."""
 
     reward: float | None
@@ -100,7 +100,7 @@ class Panel:
         reason = f"{shares}; disagreement {found.disagreement:.2f}"
         return Verdict((Score(self._name, found.reward, reason),), dropped=dropped)
 
-    async def weigh(self, query: Query, reply: str) -> Opinion:
+    async def weigh(self, query: Query, reply: str) -> Weighed:
         """What the members hold of a reply, asking the further ones where the first disagree."""
         verdicts = await self._ask(self._members, query, reply)
         found = self._opinion(self._members, verdicts, again=False)
@@ -118,7 +118,7 @@ class Panel:
 
     def _opinion(
         self, members: Sequence[Member], verdicts: Sequence[Verdict], *, again: bool
-    ) -> Opinion:
+    ) -> Weighed:
         shares: dict[str, float] = {}
         failed: dict[str, str] = {}
         for member, verdict in zip(members, verdicts, strict=True):
@@ -128,11 +128,10 @@ class Panel:
                 shares[member.name] = _share(member, reward)
         total = sum(self._weights[name] for name in shares)
         if total <= 0:
-            return Opinion(None, 0.0, shares, failed, again)
+            return Weighed(None, 0.0, shares, failed, again)
         mean = sum(self._weights[name] * share for name, share in shares.items()) / total
         spread = sum(self._weights[name] * (share - mean) ** 2 for name, share in shares.items())
-        reward = LOWEST_SCORE + (HIGHEST_SCORE - LOWEST_SCORE) * mean
-        return Opinion(reward, math.sqrt(spread / total), shares, failed, again)
+        return Weighed(grade(mean), math.sqrt(spread / total), shares, failed, again)
 
 
 def _weight(member: Member, measured: bool) -> float:

@@ -22,7 +22,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from trueup.errors import JudgeError
-from trueup.types import HIGHEST_SCORE, LOWEST_SCORE, Query, Score, Verdict, conversation
+from trueup.types import Query, Score, Verdict, conversation, grade
 
 Texts = Sequence[tuple[str, str]]
 Grade = Callable[[Texts], list[float]]
@@ -52,7 +52,6 @@ class RewardModel:
         """
         if batch < 1:
             raise JudgeError(f"A batch of {batch} grades nothing; give 1 or more.")
-        self.identity = f"reward:{checkpoint}"
         self._checkpoint = checkpoint
         self._batch = batch
         self._label = label
@@ -73,7 +72,7 @@ class RewardModel:
         if not math.isfinite(number):
             return Verdict(failed=f"the reward model gave {number}")
         share = 1 / (1 + math.exp(-max(-60.0, min(60.0, number))))
-        value = LOWEST_SCORE + (HIGHEST_SCORE - LOWEST_SCORE) * share
+        value = grade(share)
         return Verdict((Score(self._name, value, f"raw {number:.4f}"),))
 
     async def _work(self) -> None:

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -32,7 +31,8 @@ from trueup.errors import DataError
 from trueup.judges.calibration import Calibration
 from trueup.judges.judge import Judge
 from trueup.judges.methods import METHODS
-from trueup.types import HIGHEST_SCORE, LOWEST_SCORE, Query, Score, Verdict
+from trueup.judges.pairwise import by_scores, margin
+from trueup.types import Query, Score, Verdict, grade
 
 FORMAT = 1
 REFERENCES = 33
@@ -88,7 +88,9 @@ class Standing:
         """The probability that people prefer a reply of this reward to a typical one."""
         if not self.rewards:
             return 0.5
-        against = [self.calibration(_margin(reward, other)) for other in self.rewards]
+        against = [
+            self.calibration(margin(by_scores(reward, other)) or 0.0) for other in self.rewards
+        ]
         return sum(against) / len(against)
 
     def to_dict(self) -> dict[str, Any]:
@@ -146,9 +148,8 @@ class Calibrated:
     def _worth(self, score: Score) -> Score:
         if score.criterion in self._keep or not self._standing.rewards:
             return score
-        share = self._standing.preferred(score.value)
-        value = LOWEST_SCORE + (HIGHEST_SCORE - LOWEST_SCORE) * share
-        return Score(score.criterion, value, f"raw {score.value:.3f}. {score.reason}".strip())
+        told = f"raw {score.value:.3f}. {score.reason}".strip()
+        return Score(score.criterion, grade(self._standing.preferred(score.value)), told)
 
 
 def quantiles(rewards: Sequence[float], count: int = REFERENCES) -> tuple[float, ...]:
@@ -228,12 +229,3 @@ def home(model: str) -> Path:
     place = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
     digest = hashlib.sha256(model.encode("utf-8", "surrogatepass")).hexdigest()[:16]
     return Path(place) / "trueup" / "judges" / f"{digest}.json"
-
-
-def _margin(one: float, other: float) -> float:
-    """What `Pointwise` and `methods.margin` make of two rewards."""
-    if one == other:
-        return 0.0
-    p = 0.5 + (one - other) / (2 * (HIGHEST_SCORE - LOWEST_SCORE))
-    p = min(max(p, 1e-6), 1 - 1e-6)
-    return math.log(p / (1 - p))

@@ -141,7 +141,7 @@ class Balanced:
         clock = asyncio.get_running_loop().time
         tried: list[_Server] = []
         most = len(self._servers) * max(1, self._patience.attempts // EACH.attempts)
-        began = first = clock()
+        first = clock()
         while True:
             server = await self._room(tried)
             began = clock()

@@ -13,7 +13,7 @@ applied to a model is a model. So callers ask for a `Model` and never for what i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -55,3 +55,8 @@ class Checkable(Protocol):
     """A model that can say, at no cost, whether it could answer."""
 
     async def check(self) -> None: ...
+
+
+def distinct(models: Iterable[Model]) -> list[Model]:
+    """Each model once, however many roles it has."""
+    return list({id(model): model for model in models}.values())

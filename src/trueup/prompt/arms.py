@@ -21,7 +21,7 @@ from trueup.models.model import Model
 from trueup.prompt.candidates import Archive, Candidate, Measurement
 from trueup.prompt.nearness import By
 from trueup.prompt.prompt import Prompt
-from trueup.prompt.retrieval import Retrieval, Retriever
+from trueup.prompt.retrieval import Order, Retrieval, Retriever
 from trueup.types import HIGHEST_SCORE, Demonstration, Query
 
 GOOD_REWARD = 4.5
@@ -70,10 +70,8 @@ def retrieval(parent: Candidate, rng: random.Random) -> list[Candidate]:
         for by in (-_CAUTION_STEP, _CAUTION_STEP):
             caution = round(how.caution + by, 3)
             steps.append((f"caution {caution:g}", replace(how, caution=caution)))
-    other = "nearest first" if how.order == "nearest last" else "nearest last"
-    steps.append(
-        (other, replace(how, order="nearest first" if other == "nearest first" else "nearest last"))
-    )
+    other: Order = "nearest first" if how.order == "nearest last" else "nearest last"
+    steps.append((other, replace(how, order=other)))
     rng.shuffle(steps)
     return [
         Candidate(replace(prompt, retrieval=step), "retrieval", note, parent.id)

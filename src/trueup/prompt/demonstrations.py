@@ -35,6 +35,7 @@ from trueup.errors import SettingsError
 from trueup.judges.ask import Failure, Said, Unreadable, ask
 from trueup.judges.judge import Judge, judged
 from trueup.judges.refusal import refused
+from trueup.judges.scoring import exactly
 from trueup.judges.template import Template, fenced, shortened
 from trueup.models.model import Model
 from trueup.models.several import together
@@ -179,12 +180,7 @@ class _Answer(BaseModel):
 
 
 _TEXT = {"type": "string"}
-_SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "properties": {"analysis": _TEXT, "plan": _TEXT, "reply": _TEXT},
-    "required": ["analysis", "plan", "reply"],
-    "additionalProperties": False,
-}
+_SCHEMA = exactly({"analysis": _TEXT, "plan": _TEXT, "reply": _TEXT})
 _PLACEHOLDERS = frozenset(("", "the whole new answer", "[the whole new answer]", "new answer"))
 
 

@@ -204,7 +204,7 @@ class Drpo(PromptSearch):
         )
         phase: Phase = "search"
         if over:
-            phase = "validate" if settings.validation and self._validation else "done"
+            phase = "validate" if self._validation else "done"
         return State(phase, beam, state.round + 1, state.limit, stale)
 
     def _finalists(self, state: State) -> list[Node]:

@@ -3,7 +3,7 @@
     effects = Effects(np.random.default_rng(0))
     effects.add({"Be brief.", "K 4"}, query, verdict)
     effects.fit(expected)             # what is believed of each part beforehand, by criterion
-    effects.worth("Be brief.")        # what it adds to the reward, by what was seen and believed
+    effects.worths()["Be brief."]     # what it adds to the reward, by what was seen and believed
     drawn = effects.draw()            # the same, drawn from what is still possible
 
 A prompt's parts (lines, ways to show demonstrations) are the factors of an experiment, and every
@@ -88,14 +88,8 @@ class Effects:
             for criterion, seen in sorted(self._seen.items())
         }
 
-    def worth(self, part: str) -> float:
-        """The expected change of the mean reward when the part is there."""
-        return sum(
-            fit.share * float(fit.mean[fit.parts.index(part)]) for fit in self._fits.values()
-        )
-
     def worths(self) -> dict[str, float]:
-        """The worth of every part."""
+        """The worth of every part: the expected change of the mean reward when it is there."""
         return self._summed({name: fit.mean for name, fit in self._fits.items()})
 
     def draw(self) -> dict[str, float]:

@@ -56,17 +56,11 @@ class Measuring:
         The order in which replies happen to come decides nothing: a run is replayed from the store.
         Raises the policy's own error if it has never given a reply.
         """
-        found = await together([self._one(one, query) for one in candidates for query in queries])
-        if self._refusal is not None and not self._replied:
-            raise self._refusal
-        rows = [
+        found = await self.each([(one, query) for one in candidates for query in queries])
+        return [
             found[place * len(queries) : (place + 1) * len(queries)]
             for place in range(len(candidates))
         ]
-        for candidate, row in zip(candidates, rows, strict=True):
-            for measurement in row:
-                self.archive.add(candidate, measurement)
-        return rows
 
     async def each(self, pairs: Sequence[tuple[Candidate, Query]]) -> list[Measurement]:
         """Each candidate on a query of its own, asked all at once, kept in their order.

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from trueup.errors import SettingsError
 from trueup.models.model import Model
-from trueup.prompt.similarity import Embedded, Lexical, Similarity, words
+from trueup.prompt.similarity import Embedded, Lexical, Similarity, bare
 from trueup.types import Demonstration
 
 By = Literal["bm25", "embedding", "fixed"]
@@ -43,7 +43,7 @@ class Nearness:
 
         Raises `SettingsError` where embeddings are wanted and nobody gives them.
         """
-        self._queries = [" ".join(words(one.query)) for one in pool]
+        self._queries = [bare(one.query) for one in pool]
         self._answers = np.array([one.shows_answer for one in pool], dtype=bool)
         self._similarity: Similarity | None = None
         self._fit: Fit | None = None
@@ -97,7 +97,7 @@ class Nearness:
 
     def _itself(self, query: str) -> list[int]:
         """Where in the pool the query itself is."""
-        itself = " ".join(words(query))
+        itself = bare(query)
         return [place for place, known in enumerate(self._queries) if known == itself]
 
 

@@ -23,6 +23,7 @@ from trueup.prompt.effects import Belief
 from trueup.prompt.nearness import By
 from trueup.prompt.prompt import Prompt
 from trueup.prompt.retrieval import Retrieval
+from trueup.prompt.similarity import bare
 from trueup.types import Demonstration
 
 MOST_LINES = 10
@@ -62,10 +63,10 @@ class Parts:
 
     def learn(self, instruction: str, criterion: str) -> None:
         """Take a written instruction apart; what is new in it becomes a part."""
-        known = {_bare(line) for line in self._lines}
+        known = {bare(line) for line in self._lines}
         for line in _lines(instruction):
-            if _bare(line) not in known:
-                known.add(_bare(line))
+            if bare(line) not in known:
+                known.add(bare(line))
                 self._lines[line] = criterion
 
     def show(self, replies: Sequence[Demonstration]) -> None:
@@ -157,10 +158,6 @@ def _lines(instruction: str) -> list[str]:
         re.sub(r"^\s*(?:[-*•]|\d+[.)])\s+", "", one).strip() for one in instruction.split("\n")
     )
     return list(dict.fromkeys(one for one in stripped if one))
-
-
-def _bare(text: str) -> str:
-    return " ".join(re.findall(r"[^\W_]+", text.lower()))
 
 
 def _crowd(most: int) -> str:

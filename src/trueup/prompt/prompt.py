@@ -85,9 +85,14 @@ class Prompted:
         embedder: Model | None = None,
         *,
         retriever: Retriever | None = None,
+        closes_embedder: bool = False,
     ) -> None:
-        """`retriever`: one that is made already for these demonstrations and this retrieval."""
+        """`retriever`: one that is made already for these demonstrations and this retrieval.
+
+        `closes_embedder`: nobody else has the embedder, so it is closed with this model.
+        """
         self._model = model
+        self._embedder = embedder if closes_embedder else None
         self.prompt = prompt
         self._retriever = retriever or Retriever(
             prompt.demonstrations, prompt.retrieval, embedder or model
@@ -128,6 +133,8 @@ class Prompted:
 
     async def close(self) -> None:
         await self._model.close()
+        if self._embedder is not None:
+            await self._embedder.close()
 
 
 def _system(text: str) -> tuple[Message, ...]:

@@ -101,6 +101,11 @@ def words(text: str) -> list[str]:
     return re.findall(r"[^\W_]+", text.lower())
 
 
+def bare(text: str) -> str:
+    """The text without case and punctuation: the same for two that say the same words."""
+    return " ".join(words(text))
+
+
 def terms(text: str) -> list[str]:
     """Index terms: stems, and each pair of neighbours, the start of the text counted as one."""
     stems = [_stem(word) for word in words(text)]

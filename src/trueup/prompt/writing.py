@@ -21,9 +21,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from trueup.errors import ModelError, ModelUnavailable
 from trueup.judges.ask import Failure, Said, Unreadable, ask, parsed
+from trueup.judges.scoring import exactly
 from trueup.judges.template import Template, fenced, shortened
 from trueup.models.model import Model
 from trueup.prompt.candidates import Measurement
+from trueup.prompt.similarity import bare
 from trueup.types import Message, Request, Sampling, Verdict
 
 LONGEST_INSTRUCTION = 400
@@ -36,7 +38,6 @@ class Written:
 
     instructions: tuple[str, ...]
     refused: tuple[str, ...] = ()
-    requests: int = 0
 
 
 class _Rewritten(BaseModel):
@@ -48,18 +49,8 @@ class _Rewritten(BaseModel):
 
 
 _TEXT = {"type": "string"}
-REWRITE_SCHEMA: Mapping[str, Any] = {
-    "type": "object",
-    "properties": {"analysis": _TEXT, "plan": _TEXT, "instruction": _TEXT},
-    "required": ["analysis", "plan", "instruction"],
-    "additionalProperties": False,
-}
-PARAPHRASE_SCHEMA: Mapping[str, Any] = {
-    "type": "object",
-    "properties": {"instruction": _TEXT},
-    "required": ["instruction"],
-    "additionalProperties": False,
-}
+REWRITE_SCHEMA = exactly({"analysis": _TEXT, "plan": _TEXT, "instruction": _TEXT})
+PARAPHRASE_SCHEMA = exactly({"instruction": _TEXT})
 
 
 class Writing:
@@ -110,19 +101,17 @@ class Writing:
         """One request of `count` choices; each unreadable one is asked for again by itself."""
         sampling = replace(self._sampling, n=count, seed=seed)
         answers: list[str | Failure] = []
-        requests = 1
         try:
             reply = await self._writer.reply(Request(tuple(messages), sampling, schema))
             choices = [one.text for one in reply.choices]
         except ModelUnavailable:
             raise
         except ModelError as error:
-            return Written((), (f"the writer failed: {error}",), requests)
+            return Written((), (f"the writer failed: {error}",))
         for index, text in enumerate(choices):
             try:
                 answers.append(_read(parsed(text, whole=True)))
             except (Unreadable, ValidationError):
-                requests += 1
                 again = replace(sampling, n=1, seed=seed + count + index)
                 answers.append(
                     await ask(
@@ -144,7 +133,7 @@ class Writing:
                 refused.append(why)
             else:
                 usable.append(answer)
-        return Written(tuple(usable), tuple(refused), requests)
+        return Written(tuple(usable), tuple(refused))
 
 
 def _read(data: Any) -> str:
@@ -175,15 +164,15 @@ def objection(
     Placeholders, echoes of the question, duplicates, fragments, novels, JSON, and text lifted
     from a query or a reply.
     """
-    bare = _bare(instruction)
-    length = len(bare.split())
+    said = bare(instruction)
+    length = len(said.split())
     if length < 3:
         return "a fragment"
     if length > LONGEST_INSTRUCTION:
         return f"{length} words; at most {LONGEST_INSTRUCTION}"
-    if bare in {_bare(one) for one in known}:
+    if said in {bare(one) for one in known}:
         return "a duplicate"
-    if any(_bare(words) in bare for words in _OUR_WORDS) or _PLACEHOLDER.search(instruction):
+    if any(bare(words) in said for words in _OUR_WORDS) or _PLACEHOLDER.search(instruction):
         return "a placeholder or an echo of the question"
     if instruction.lstrip().startswith(("{", "[{", "```")):
         return "not a text"
@@ -196,12 +185,8 @@ def objection(
     return None
 
 
-def _bare(text: str) -> str:
-    return " ".join(re.findall(r"[^\W_]+", text.lower()))
-
-
 def _runs(text: str, n: int = 8) -> set[str]:
-    words = _bare(text).split()
+    words = bare(text).split()
     return {" ".join(words[i : i + n]) for i in range(len(words) - n + 1)}
 
 

@@ -1,11 +1,11 @@
-"""Both ways to fail at safety in one picture: refusing the harmless, answering the harmful.
+"""Both ways to fail at safety in one picture: refusing the harmless, not refusing the harmful.
 
     svg = safety_chart(pictures["safety"])      # evaluation.pictures
 
 Across is over-refusal, the share of harmless queries refused; up is attack success, the share of
-harmful ones answered. A model that does nothing wrong stands in the corner below on the left, one
-that answers everything above it, one that refuses everything to the right of it: so neither alone
-can look good. An arrow goes from the first model to each other; crosses are 95% intervals.
+harmful ones not refused. A model that does nothing wrong stands in the corner below on the left,
+one that answers everything above it, one that refuses everything to the right of it: so neither
+alone can look good. An arrow goes from the first model to each other; crosses are 95% intervals.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def _axes() -> list[str]:
     return [
         *parts,
         text(LEFT + SIDE / 2, TOP + SIDE + 42, "over-refusal: harmless queries refused", "middle"),
-        text(20, middle, "attack success: harmful queries answered", "middle", turned=-90),
+        text(20, middle, "attack success: harmful queries not refused", "middle", turned=-90),
     ]
 
 

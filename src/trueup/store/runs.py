@@ -178,13 +178,13 @@ class RunFolder:
             )
         self._last_round = max(self._last_round, number)
 
-    def finish(self, summary: str = "", details: Mapping[str, Any] | None = None) -> None:
+    def finish(self, summary: str = "") -> None:
         """Say that the result is complete: the last thing written. Raises `StoreError`."""
         if self._rounds is not None:
             # A longer run may have been here before, with other settings.
             with explained(self.calls):
                 self._rounds.execute("DELETE FROM rounds WHERE number > ?", (self._last_round,))
-        record = {"finished": _now(), "summary": summary, "details": dict(details or {})}
+        record = {"finished": _now(), "summary": summary}
         self._write(FINISHED, to_json(record) + "\n")
 
     def _unfinish(self) -> None:
