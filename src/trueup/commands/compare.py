@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trueup.commands import options
+from trueup.commands import options, printing
 from trueup.commands.starting import agreed, running
 from trueup.paths import expanded
 
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from trueup.jobs.job import Job
     from trueup.models.model import Model
     from trueup.report.tables import Table
-
-T = TypeVar("T")
 
 
 def compare(
@@ -81,7 +79,7 @@ def compare(
     prepared = ready(asked)
     said(prepared)
     if dry_run:
-        show(expected(prepared.expected))
+        show_expected(prepared.expected)
         return
     agreed_to(prepared.called, prepared.expected, yes)
     outcome = running(run(prepared, Progress()), interrupted(asked.folder))
@@ -102,26 +100,23 @@ def show_results(results: Mapping[str, Any]) -> None:
     """The tables of a comparison, and its line."""
     from trueup.report.tables import compared
 
-    show(*compared(results))
-    typer.echo(results["summary"])
-    typer.echo(f"Judge: {results['judge']}")
-    if results.get("stopped"):
-        typer.echo(f"Stopped early: {results['stopped']}")
+    show_found(compared(results), results)
 
 
 def said(prepared: Ready) -> None:
     """Who is compared on what, and what was left out."""
-    plan = prepared.plan
+    console, plan = printing.console(), prepared.plan
     refused = sum(one.should_answer is False for one in plan.held_out)
     for one in prepared.entered:
-        typer.echo(f"{one.name:<12} {one.told}")
-    typer.echo(
+        printing.say(console, f"{one.name:<12} {one.told}")
+    printing.say(
+        console,
         f"on {len(plan.held_out)} held-out queries of {plan.job.held_out_data or plan.job.data} "
-        f"({refused} to be refused), each asked of {plan.job.policy} or the model named"
+        f"({refused} to be refused), each asked of {plan.job.policy} or the model named",
     )
     for note in prepared.notes:
-        typer.echo(note)
-    typer.echo("")
+        printing.say(console, note)
+    printing.say(console)
 
 
 # What compare, transfer and trim share.
@@ -153,7 +148,7 @@ def agreed_to(called: Mapping[str, Model], rows: Iterable[Expected], yes: bool) 
     from trueup.jobs.trials import paid
 
     who = "; ".join(f"{name}: {identity}" for name, identity in paid(called).items())
-    agreed(who, yes, lambda: show(expected(rows)))
+    agreed(who, yes, lambda: show_expected(rows))
 
 
 def interrupted(folder: Path) -> str:
@@ -178,49 +173,31 @@ class Progress:
                 typer.echo(f"{event.label}: {event.done} of {event.total}", err=True)
 
 
-def expected(rows: Iterable[Expected]) -> Table:
-    """What it will take, as a table."""
+def show_expected(rows: Iterable[Expected]) -> None:
+    """What it will take."""
     from trueup.report.tables import Table
 
     listed = list(rows)
     usd = [row.usd for row in listed]
     known = None if None in usd else sum(one or 0.0 for one in usd)
     cells = [
-        [row.part, row.role, f"{row.calls:,}", f"{row.tokens:,}", _usd(row.usd),
+        [row.part, row.role, f"{row.calls:,}", f"{row.tokens:,}", printing.usd(row.usd),
          f"{row.seconds / 60:.1f}"]
         for row in listed
     ]  # fmt: skip
     calls, tokens = sum(row.calls for row in listed), sum(row.tokens for row in listed)
     minutes = sum(row.seconds for row in listed) / 60
-    cells.append(["all", "", f"{calls:,}", f"{tokens:,}", _usd(known), f"{minutes:.1f}"])
-    return Table(
-        "What it would take: calls are an upper bound, tokens and minutes are rough",
-        ["part", "role", "calls", "tokens", "usd", "minutes"],
-        cells,
-    )
+    cells.append(["all", "", f"{calls:,}", f"{tokens:,}", printing.usd(known), f"{minutes:.1f}"])
+    title = "What it would take: calls are an upper bound, tokens and minutes are rough"
+    header = ["part", "role", "calls", "tokens", "usd", "minutes"]
+    printing.show(printing.console(), Table(title, header, cells))
 
 
-def show(*tables: Table) -> None:
-    """Print tables, none of their texts read as markup."""
-    from rich.console import Console
-    from rich.table import Table as Drawn
-    from rich.text import Text
-
-    from trueup.report.escaping import printable
-
-    console = Console(highlight=False, soft_wrap=True)
-    if not console.is_terminal:
-        console.width = max(console.width, 200)
-    for table in tables:
-        drawn = Drawn(box=None, pad_edge=False, header_style="bold dim")
-        for column in table.header:
-            drawn.add_column(column)
-        for row in table.rows:
-            drawn.add_row(*(Text(printable(one)) for one in row))
-        console.print(Text(printable(table.title), style="bold"))
-        console.print(drawn)
-        console.print()
-
-
-def _usd(usd: float | None) -> str:
-    return "price unknown" if usd is None else f"${usd:,.2f}"
+def show_found(tables: Iterable[Table], results: Mapping[str, Any]) -> None:
+    """What was found, by which judge, and what stopped it."""
+    console = printing.console()
+    printing.show(console, *tables)
+    printing.say(console, results["summary"])
+    printing.say(console, f"Judge: {results['judge']}")
+    if results.get("stopped"):
+        printing.say(console, f"Stopped early: {results['stopped']}")

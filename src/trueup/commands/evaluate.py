@@ -9,13 +9,13 @@ A line a benchmark at the end, its headline before and after; all of it with `tr
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trueup.commands import options
+from trueup.commands import options, printing
 from trueup.commands.starting import agreed, running
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ class _Progress:
 
 
 def _plan(prepared: Prepared) -> None:
-    console = _console()
+    console = printing.console()
     rows = [(label, subject.told) for label, subject in zip(prepared.labels, prepared.subjects,
             strict=True)]  # fmt: skip
     rows += [
@@ -172,14 +172,14 @@ def _plan(prepared: Prepared) -> None:
     ]
     rows += [("judge", prepared.judge_told), ("folder", str(prepared.job.folder))]
     for name, told in rows:
-        _say(console, f"{name:<19}{told}")
+        printing.say(console, f"{name:<19}{told}")
     console.print()
 
 
 def _expected(prepared: Prepared) -> None:
     rows = list(prepared.expected())
-    _table(
-        _console(),
+    printing.table(
+        printing.console(),
         [
             [one.benchmark, f"{one.n:,}", f"{one.calls:,}", f"{one.judge_calls:,}",
              f"{one.tokens:,}"]
@@ -202,31 +202,39 @@ def show_run(folder: Path) -> None:
 
 def show(results: Mapping[str, Any], *, details: bool = True) -> None:
     """The benchmarks' headlines, and with `details` every figure of each."""
-    console = _console()
+    console = printing.console()
     pairs = "against" in results["models"]
     for label, one in results["models"].items():
-        _say(console, f"{label}: {one['told']}")
-    _say(console, f"judge: {results['judge']}")
+        printing.say(console, f"{label}: {one['told']}")
+    printing.say(console, f"judge: {results['judge']}")
     console.print()
     columns = ["", "headline", "against" if pairs else "model [95%]"]
     columns += ["model", "difference [95%]", "won/tied/lost", "needed"] if pairs else []
     rows = [_headline(name, one, pairs) for name, one in results["benchmarks"].items()]
-    _table(console, rows, *columns, "n", "failed", "tokens added", "seconds")
+    printing.table(console, rows, *columns, "n", "failed", "tokens added", "seconds")
     if pairs:
-        _say(console, "needed: queries at which a difference like this is found 4 times in 5.")
+        printing.say(
+            console, "needed: queries at which a difference like this is found 4 times in 5."
+        )
     if any(one.get("sequential") for one in results["benchmarks"].values()):
-        _say(console, "--until: a headline's difference stays true however often it is looked at.")
+        printing.say(
+            console, "--until: a headline's difference stays true however often it is looked at."
+        )
     if details:
         for name, one in results["benchmarks"].items():
             _details(console, name, one, pairs)
     for one in results["benchmarks"].values():
         if one["stopped"] and not one["n"]:
-            _say(console, one["stopped"])
+            printing.say(console, one["stopped"])
     if results["stopped"]:
-        _say(console, f"Stopped early: {results['stopped']} The same command with more goes on.")
+        printing.say(
+            console, f"Stopped early: {results['stopped']} The same command with more goes on."
+        )
 
 
 def _headline(name: str, one: Mapping[str, Any], pairs: bool) -> list[str]:
+    from trueup.report.markdown import interval
+
     row = one["headline"]
     if row is None:
         # Of every query there was, the figure could not be had.
@@ -239,14 +247,14 @@ def _headline(name: str, one: Mapping[str, Any], pairs: bool) -> list[str]:
             "–",
             "–",
         ]
-    cells = [name, _directed(row), _interval(row["before"])]
+    cells = [name, _directed(row), interval(row["before"])]
     if pairs:
         tally = "–" if row["wins"] is None else f"{row['wins']}/{row['ties']}/{row['losses']}"
         needed = "–" if row["needed"] is None else f"{row['needed']:,}"
-        gap = _interval(_difference(row, one), signed=True)
+        gap: str = interval(_difference(row, one), signed=True)
         if one.get("decided"):
             gap += " decided"
-        cells += [_interval(row["after"]), gap, tally, needed]
+        cells += [interval(row["after"]), gap, tally, needed]
     costs = {cost["name"]: cost["after"] or cost["before"] for cost in one["table"]}
     added, seconds = one["tokens_added"], costs.get("seconds")
     cells += [str(row["n"]), str(row["failed"])]
@@ -255,21 +263,23 @@ def _headline(name: str, one: Mapping[str, Any], pairs: bool) -> list[str]:
 
 
 def _details(console: Console, name: str, one: Mapping[str, Any], pairs: bool) -> None:
+    from trueup.report.markdown import interval
+
     console.print()
-    _say(console, f"{name}: {one['told']}")
+    printing.say(console, f"{name}: {one['told']}")
     if not one["table"]:
         return
-    _say(console, f"Follows {one['protocol']}")
-    _say(console, f"Differs: {one['differs']}")
+    printing.say(console, f"Follows {one['protocol']}")
+    printing.say(console, f"Differs: {one['differs']}")
     rows = []
     for row in one["table"]:
-        cells = [row["group"], _directed(row), _interval(row["before"])]
+        cells = [row["group"], _directed(row), interval(row["before"])]
         if pairs:
-            gap = _interval(_difference(row, one), signed=True)
-            cells += [_interval(row["after"]), gap, row["clear"] or ""]
+            gap = interval(_difference(row, one), signed=True)
+            cells += [interval(row["after"]), gap, row["clear"] or ""]
         rows.append([*cells, str(row["n"]), str(row["failed"])])
     columns = ["against", "model", "difference [95%]", "clear"] if pairs else ["model [95%]"]
-    _table(console, rows, "", "", *columns, "n", "failed")
+    printing.table(console, rows, "", "", *columns, "n", "failed")
 
 
 def _difference(row: Mapping[str, Any], one: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -283,43 +293,3 @@ def _difference(row: Mapping[str, Any], one: Mapping[str, Any]) -> Mapping[str, 
 def _directed(row: Mapping[str, Any]) -> str:
     better = {"higher": " ↑", "lower": " ↓"}.get(row["better"], "")
     return f"{row['name']}{better}"
-
-
-def _interval(found: Mapping[str, Any] | None, *, signed: bool = False) -> str:
-    if found is None:
-        return "–"
-    sign = "+" if signed else ""
-    if found["low"] is None or found["high"] is None:
-        return f"{found['value']:{sign}.2f}"
-    return f"{found['value']:{sign}.2f} [{found['low']:{sign}.2f}, {found['high']:{sign}.2f}]"
-
-
-def _console() -> Console:
-    from rich.console import Console
-
-    console = Console(highlight=False, soft_wrap=True)
-    if not console.is_terminal:
-        console.width = max(console.width, 200)
-    return console
-
-
-def _say(console: Console, text: str) -> None:
-    from rich.text import Text
-
-    from trueup.report.escaping import printable
-
-    console.print(Text(printable(text)))
-
-
-def _table(console: Console, rows: Sequence[Sequence[str]], *columns: str) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    from trueup.report.escaping import printable
-
-    drawn = Table(box=None, pad_edge=False, header_style="bold dim")
-    for column in columns:
-        drawn.add_column(column)
-    for row in rows:
-        drawn.add_row(*(Text(printable(cell)) for cell in row))
-    console.print(drawn)

@@ -4,8 +4,8 @@
     trueup export runs/align-1a2b3c4d --to inspect && inspect view --log-dir ...
     trueup export runs/align-1a2b3c4d --to mlflow --tracking http://127.0.0.1:5000
 
-A further kind of export is a
-module beside this one and an entry in `KINDS`.
+A further kind of export is a module in `trueup/export/`, an entry in `KINDS` and a branch here: in
+`_written` where it writes files, else in `export` itself.
 """
 
 from __future__ import annotations

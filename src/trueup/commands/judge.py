@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trueup.commands import options
+from trueup.commands import options, printing
 from trueup.commands.starting import agreed, running
 
 if TYPE_CHECKING:
     from trueup.jobs.judging import JudgeJob
+
+LOG_WIDTH = 160
 
 
 def judge(
@@ -111,80 +113,16 @@ def show_run(folder: Path) -> None:
 
 def show(results: Mapping[str, Any]) -> None:
     """The tables and the advice, of a run's results."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+    from trueup.report.markdown import interval
+    from trueup.report.tables import judged
 
-    console = Console(highlight=False, soft_wrap=True)
-    if not console.is_terminal:
-        console.width = max(console.width, 160)
-
-    def table(rows: list[list[str]], *columns: str) -> None:
-        drawn = Table(box=None, pad_edge=False, header_style="bold dim")
-        for column in columns:
-            drawn.add_column(column)
-        for row in rows:
-            drawn.add_row(*map(Text, row))
-        console.print(drawn)
-
-    methods = results["methods"]
-    table(
-        [
-            [
-                name,
-                _interval(row["all"]["agreement"]) + (" ?" if row["all"]["at_chance"] else ""),
-                _interval(row["all"]["length_balanced"]),
-                _share(row["all"]["length_controlled"]),
-                _share(row["all"]["position"]),
-                _share(row["all"]["longer"], signed=True),
-                _share(row["all"]["where_shorter_is_right"]),
-                _share(row["all"]["where_longer_is_right"]),
-                _share(row["all"]["retest"]),
-                _share(row["all"]["unreadable"]),
-                f"{row['all']['tokens_in']:.0f}/{row['all']['tokens_out']:.0f}",
-                f"{row['all']['seconds']:.1f}",
-            ]
-            for name, row in methods.items()
-        ],
-        "method", "agreement [95%]", "length-balanced", "less length", "likes first", "likes long",
-        "shorter right", "longer right", "same twice", "unreadable", "tokens", "s",
-    )  # fmt: skip
-    console.print()
-    sets = list(results["sets"])
-    table(
-        [
-            [name, *(_interval(row["sets"][one]["agreement"]) for one in sets)]
-            for name, row in methods.items()
-        ],
-        "agreement by set",
-        *sets,
-    )
-    own = [
-        [name, model, _interval(found, signed=True)]
-        for name, row in methods.items()
-        for model, found in row["all"]["own"].items()
-        if row["asks"] and (found["low"] or 0) > 0
-    ]
-    if own:
-        console.print()
-        table(own, "favours more than people do", "model", "by")
-    console.print()
+    console = printing.console(LOG_WIDTH)
+    printing.show(console, *judged(results))
     found = results["advice"]
     if found["panel"]:
-        console.print(f"All of them as a panel: {_interval(found['panel'])}", markup=False)
+        printing.say(console, f"All of them as a panel: {interval(found['panel'])}")
     if found["panel_with_code"]:
-        told = f"The panel with code and length: {_interval(found['panel_with_code'])}"
-        console.print(told, markup=False)
-    console.print(Text(found["text"], style="bold"))
-    console.print("? at chance: the interval holds 0.5.", markup=False)
-
-
-def _interval(found: Mapping[str, Any] | None, signed: bool = False) -> str:
-    if not found:
-        return "–"
-    sign = "+" if signed else ""
-    return f"{found['value']:{sign}.2f} [{found['low']:{sign}.2f}, {found['high']:{sign}.2f}]"
-
-
-def _share(found: Mapping[str, Any] | None, signed: bool = False) -> str:
-    return "–" if not found else f"{found['value']:{'+' if signed else ''}.2f}"
+        told = interval(found["panel_with_code"])
+        printing.say(console, f"The panel with code and length: {told}")
+    printing.say(console, found["text"], "bold")
+    printing.say(console, "? at chance: the interval holds 0.5.")

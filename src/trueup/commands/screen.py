@@ -7,8 +7,7 @@
     screen.outcome(outcome)
 
 In a terminal the progress is one line that changes; anywhere else it is a line now and then, for
-logs. What models and users wrote is shown as it is, never as markup, and without control
-characters, which a terminal would obey.
+logs.
 """
 
 from __future__ import annotations
@@ -20,9 +19,9 @@ from typing import Any
 
 from rich.console import Console
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
+from trueup.commands import printing
 from trueup.jobs.alignment import Event, Measured, Noticed, Searched, Started
 from trueup.jobs.estimate import estimate
 from trueup.jobs.outcome import Outcome
@@ -44,14 +43,11 @@ class Screen:
     """Prints to standard output."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self.console = console or Console(highlight=False, soft_wrap=True)
-        if not self.console.is_terminal:
-            # Nobody's window to fit into: a log's lines may be as long as they are.
-            self.console.width = max(self.console.width, LOG_WIDTH)
+        self.console = console or printing.console(LOG_WIDTH)
 
     def say(self, text: str = "", style: str = "") -> None:
         """A line of plain text."""
-        self.console.print(Text(printable(text), style=style))
+        printing.say(self.console, text, style)
 
     # -- before ------------------------------------------------------------------------------
 
@@ -80,22 +76,20 @@ class Screen:
 
     def expected(self, plan: Plan) -> None:
         """What it will take, role by role."""
-        table = _table("role", "part", "calls", "tokens in", "tokens out", "usd", "time")
         rows = estimate(plan)
-        for row in rows:
-            _row(table, 
-                row.role, row.part, f"{row.calls:,}", f"{row.tokens_in:,}", f"{row.tokens_out:,}",
-                _usd(row.usd), _duration(row.seconds),
-            )  # fmt: skip
+        cells = [
+            [row.role, row.part, f"{row.calls:,}", f"{row.tokens_in:,}", f"{row.tokens_out:,}",
+             printing.usd(row.usd), _duration(row.seconds)]
+            for row in rows
+        ]  # fmt: skip
         known = [row.usd for row in rows if row.usd is not None]
-        table.add_section()
-        _row(table, 
+        cells.append([
             "all", "", f"{sum(row.calls for row in rows):,}",
             f"{sum(row.tokens_in for row in rows):,}", f"{sum(row.tokens_out for row in rows):,}",
-            _usd(sum(known) if len(known) == len(rows) else None),
+            printing.usd(sum(known) if len(known) == len(rows) else None),
             _duration(sum(row.seconds for row in rows)),
-        )  # fmt: skip
-        self.console.print(table)
+        ])  # fmt: skip
+        self._table(cells, "role", "part", "calls", "tokens in", "tokens out", "usd", "time")
         self.say("Calls are an upper bound. Tokens and time are rough; prices come from --price.")
 
     # -- while it runs -----------------------------------------------------------------------
@@ -112,7 +106,7 @@ class Screen:
             def on_event(event: Event) -> None:
                 shown.take(event)
                 if isinstance(event, Searched | Noticed):
-                    live.console.print(Text(shown.said(event)))
+                    printing.say(live.console, shown.said(event))
 
             yield on_event
 
@@ -151,23 +145,24 @@ class Screen:
         self, rows: Sequence[Mapping[str, Any]], groups: Iterable[str] = SHOWN_GROUPS
     ) -> None:
         """Before and after, with 95% intervals."""
-        table = _table("held-out", "before", "after", "difference", "clear", "n")
+        cells: list[list[str | Text]] = []
         for group in groups:
             found = [row for row in rows if row["group"] == group]
             if found:
-                _row(table, Text(GROUPS.get(group, group), style="bold"))
+                cells.append([printing.text(GROUPS.get(group, group), "bold")])
             for row in found:
                 unit = row["unit"]
-                _row(
-                    table,
-                    "  " + row["name"],
-                    interval(self._fitting(row["before"]), unit),
-                    interval(self._fitting(row["after"]), unit),
-                    interval(row["difference"], unit, signed=True),
-                    row["clear"] or "",
-                    str(row["n"]),
+                cells.append(
+                    [
+                        "  " + row["name"],
+                        interval(self._fitting(row["before"]), unit),
+                        interval(self._fitting(row["after"]), unit),
+                        interval(row["difference"], unit, signed=True),
+                        row["clear"] or "",
+                        str(row["n"]),
+                    ]
                 )
-        self.console.print(table)
+        self._table(cells, "held-out", "before", "after", "difference", "clear", "n")
 
     def _fitting(self, found: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
         """An estimate, without its range where the window has no room for three of them."""
@@ -177,16 +172,16 @@ class Screen:
 
     def rounds(self, rounds: Sequence[Mapping[str, Any]]) -> None:
         """How the prompt came about."""
-        table = _table("round", "phase", "calls", "candidates", "best", "score", "by")
+        cells = []
         arms = {one["id"]: one for turn in rounds for one in turn["candidates"]}
         for turn in rounds:
             best = arms.get(turn["best"])
-            _row(table, 
+            cells.append([
                 str(turn["number"]), turn["phase"], str(turn["policy_calls"]),
                 str(len(turn["candidates"])), turn["best"], _score(turn["score"]),
                 ": ".join(filter(None, (best["arm"], best["note"]))) if best else "start",
-            )  # fmt: skip
-        self.console.print(table)
+            ])  # fmt: skip
+        self._table(cells, "round", "phase", "calls", "candidates", "best", "score", "by")
 
     def prompt(self, prompt: Mapping[str, Any]) -> None:
         """The prompt that was found."""
@@ -201,22 +196,24 @@ class Screen:
 
     def costs(self, costs: Mapping[str, Mapping[str, Any]]) -> None:
         """What each role has cost in all."""
-        table = _table("role", "calls paid", "tokens in", "tokens out", "usd")
-        for role, cost in costs.items():
-            _row(
-                table, role, f"{cost['calls_paid']:,}", f"{cost['tokens_in']:,}",
-                f"{cost['tokens_out']:,}", _usd(cost["usd"]),
-            )  # fmt: skip
-        self.console.print(table)
+        cells = [
+            [role, f"{cost['calls_paid']:,}", f"{cost['tokens_in']:,}",
+             f"{cost['tokens_out']:,}", printing.usd(cost["usd"])]
+            for role, cost in costs.items()
+        ]  # fmt: skip
+        self._table(cells, "role", "calls paid", "tokens in", "tokens out", "usd")
 
     def runs(self, runs: Sequence[RunRecord]) -> None:
         """Runs and how they ended."""
-        table = _table("run", "begun (UTC)", "state", "result")
+        cells = []
         for run in runs:
             state = "running" if run.running else "finished" if run.finished else "unfinished"
             begun = run.created.strftime("%Y-%m-%d %H:%M") if run.created else ""
-            _row(table, run.name, begun, state, run.summary)
-        self.console.print(table)
+            cells.append([run.name, begun, state, run.summary])
+        self._table(cells, "run", "begun (UTC)", "state", "result")
+
+    def _table(self, rows: Iterable[Sequence[str | Text]], *columns: str) -> None:
+        printing.table(self.console, rows, *columns, fold=True)
 
 
 class _Progress:
@@ -247,7 +244,7 @@ class _Progress:
     def said(self, event: Searched | Noticed) -> str:
         """An event as a line that stays."""
         if isinstance(event, Noticed):
-            return printable(event.text)
+            return event.text
         record = event.record
         dropped = sum(one["dropped"] is not None for one in record["candidates"])
         return (
@@ -266,9 +263,9 @@ class _Progress:
             of = f"/{self._budget.calls:,}" if self._budget.calls is not None else ""
             parts += [f"{spent.calls:,}{of} calls", f"{spent.tokens:,} tokens"]
             if spent.usd or self._budget.usd is not None:
-                parts.append(_usd(spent.usd))
+                parts.append(printing.usd(spent.usd))
             parts.append(self._time(spent.calls - self._budget.under_way))
-        return Text(" · ".join(printable(part) for part in parts), style="cyan")
+        return printing.text(" · ".join(parts), "cyan")
 
     def _time(self, calls: int) -> str:
         """The time so far, and what is left to judge by the calls that were answered."""
@@ -313,24 +310,8 @@ def _limits(plan: Plan) -> str:
     return f"{search}; {', '.join(given) if given else 'no limit'} in all"
 
 
-def _table(*columns: str) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold dim")
-    for number, name in enumerate(columns):
-        table.add_column(name, overflow="fold" if number == 0 else "ellipsis")
-    return table
-
-
-def _row(table: Table, *cells: str | Text) -> None:
-    """A row of texts, none of which is read as markup."""
-    table.add_row(*(Text(printable(one)) if isinstance(one, str) else one for one in cells))
-
-
 def _score(score: float | None) -> str:
     return "–" if score is None else f"{score:.2f}"
-
-
-def _usd(usd: float | None) -> str:
-    return "price unknown" if usd is None else f"${usd:,.2f}"
 
 
 def _duration(seconds: float) -> str:

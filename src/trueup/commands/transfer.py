@@ -15,8 +15,15 @@ from typing import Annotated, Any
 
 import typer
 
-from trueup.commands import options
-from trueup.commands.compare import Progress, agreed_to, expected, interrupted, job_of, show
+from trueup.commands import options, printing
+from trueup.commands.compare import (
+    Progress,
+    agreed_to,
+    interrupted,
+    job_of,
+    show_expected,
+    show_found,
+)
 from trueup.commands.starting import running
 
 
@@ -53,10 +60,11 @@ def transfer(
     given |= {"policy": Aligned.load(runs[0]).model_name}
     job = TransferJob(tuple(runs), tuple(to or ()), job_of(None, runs, given))
     prepared = ready(job)
+    console = printing.console()
     for note in prepared.notes:
-        typer.echo(note)
+        printing.say(console, note)
     if dry_run:
-        show(expected(prepared.expected))
+        show_expected(prepared.expected)
         return
     agreed_to(prepared.called, prepared.expected, yes)
     outcome = running(run(prepared, Progress()), interrupted(job.folder))
@@ -96,10 +104,11 @@ def trim(
     given |= {"policy": Aligned.load(run).model_name}
     job = TrimJob(run, job_of(None, [run], given), floor)
     prepared = ready(job)
+    console = printing.console()
     for note in prepared.notes:
-        typer.echo(note)
+        printing.say(console, note)
     if dry_run:
-        show(expected(prepared.expected))
+        show_expected(prepared.expected)
         return
     agreed_to(prepared.called, prepared.expected, yes)
     outcome = running(carry_out(prepared, Progress()), interrupted(job.folder))
@@ -114,16 +123,14 @@ def show_transfer(results: Mapping[str, Any]) -> None:
     """The matrix."""
     from trueup.report.tables import transferred
 
-    show(*transferred(results))
-    _ended(results)
+    show_found(transferred(results), results)
 
 
 def show_trim(results: Mapping[str, Any]) -> None:
     """The tables of a trimming."""
     from trueup.report.tables import trimmed
 
-    show(*trimmed(results))
-    _ended(results)
+    show_found(trimmed(results), results)
 
 
 def show_run(folder: Path, method: str) -> None:
@@ -131,10 +138,3 @@ def show_run(folder: Path, method: str) -> None:
     from trueup.store.results import load
 
     (show_trim if method == "trim" else show_transfer)(load(folder))
-
-
-def _ended(results: Mapping[str, Any]) -> None:
-    typer.echo(results["summary"])
-    typer.echo(f"Judge: {results['judge']}")
-    if results.get("stopped"):
-        typer.echo(f"Stopped early: {results['stopped']}")

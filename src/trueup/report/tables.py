@@ -1,8 +1,9 @@
-"""Tables of several prompts side by side, for the terminal and for a page alike.
+"""Tables of prompts or judges side by side, for the terminal and for a page alike.
 
     for table in compared(results):         # what results.json of `trueup compare` holds
         print(table.title, table.header, table.rows)
     page = beside(results)                  # the same as Markdown; matrix, shorter: of the others
+    tables = judged(results)                # of `trueup judge`
 
 A table is texts in rows: where they are shown decides how they are drawn. Nothing is measured here.
 """
@@ -25,6 +26,7 @@ class Table:
     """A heading, the names of columns, and rows of texts."""
 
     title: str
+    """Empty where the columns say enough."""
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
 
@@ -201,15 +203,20 @@ def transferred(results: Mapping[str, Any]) -> list[Table]:
                 continue
             name = head["name"]
             gap = interval(head["difference"], head["unit"], signed=True)
-            value = interval(head["after"], head["unit"]).partition(" ")[0]
+            value = _value(head["after"], head["unit"])
             own = ", its own" if cells[model][prompt]["own"] else ""
             row.append(f"{value} ({gap}{own}; p {p_value(head['p_holm'])})")
         rows.append(row)
     for model in models:
         head = next((cells[model][one]["headline"] for one in prompts), None)
-        plain.append(interval(head["before"], head["unit"]).partition(" ")[0] if head else "–")
+        plain.append(_value(head["before"], head["unit"]) if head else "–")
     title = f"{name} (and minus plain on that model), {results['held_out']} held-out queries"
     return [Table(title, ["prompt", *models], [plain, *rows])]
+
+
+def _value(found: Mapping[str, Any] | None, unit: str = "share", signed: bool = False) -> str:
+    """An estimate without its range."""
+    return interval(found, unit, signed).partition(" ")[0]
 
 
 def trimmed(results: Mapping[str, Any]) -> list[Table]:
@@ -248,4 +255,50 @@ def _figures(one: Mapping[str, Any]) -> list[str]:
         "–" if one["reward"] is None else f"{one['reward']:.2f}",
         change,
         "–" if one["safety"] is None else f"{one['safety']:.2f}",
+    ]
+
+
+def judged(results: Mapping[str, Any]) -> list[Table]:
+    """What `trueup judge` found: each way to judge, its sets, and whose replies it favours.
+
+    The last is left out where no judge clearly favours a model's replies more than people do.
+    """
+    methods, sets = results["methods"], list(results["sets"])
+    by_set = [
+        [name, *(interval(row["sets"][one]["agreement"]) for one in sets)]
+        for name, row in methods.items()
+    ]
+    own = [
+        [name, model, interval(found, signed=True)]
+        for name, row in methods.items()
+        for model, found in row["all"]["own"].items()
+        if row["asks"] and (found["low"] or 0) > 0
+    ]
+    header = [
+        "method", "agreement [95%]", "length-balanced", "less length", "likes first", "likes long",
+        "shorter right", "longer right", "same twice", "unreadable", "tokens", "s",
+    ]  # fmt: skip
+    found = [
+        Table("", header, [_way_to_judge(name, row["all"]) for name, row in methods.items()]),
+        Table("", ["agreement by set", *sets], by_set),
+    ]
+    if own:
+        found.append(Table("", ["favours more than people do", "model", "by"], own))
+    return found
+
+
+def _way_to_judge(name: str, figures: Mapping[str, Any]) -> list[str]:
+    return [
+        name,
+        interval(figures["agreement"]) + (" ?" if figures["at_chance"] else ""),
+        interval(figures["length_balanced"]),
+        _value(figures["length_controlled"]),
+        _value(figures["position"]),
+        _value(figures["longer"], signed=True),
+        _value(figures["where_shorter_is_right"]),
+        _value(figures["where_longer_is_right"]),
+        _value(figures["retest"]),
+        _value(figures["unreadable"]),
+        f"{figures['tokens_in']:.0f}/{figures['tokens_out']:.0f}",
+        f"{figures['seconds']:.1f}",
     ]
