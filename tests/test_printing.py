@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from pathlib import Path
 
 import pytest
 
-from trueup.cli import app
+from trueup.cli import app, main
 from trueup.commands.compare import show_found
 from trueup.jobs.judging import JudgeJob, judge
 from trueup.models.scripted import Scripted
@@ -67,3 +68,13 @@ def test_titles_headings_cells_and_lines_are_shown_and_not_obeyed(
     lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
     table = [SHOWN, SHOWN, SHOWN, ""]
     assert lines == [*table, SHOWN, f"Judge: {SHOWN}", f"Stopped early: {SHOWN}"]
+
+
+def test_an_error_that_names_what_somebody_wrote_is_shown_and_not_obeyed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["trueup", "show", HOSTILE])
+    with pytest.raises(SystemExit, match="1"):
+        main()
+    printed = capsys.readouterr().err
+    assert SHOWN in printed and not set(printed) & set("\x1b\x07")

@@ -21,6 +21,7 @@ import typer
 from trueup import __version__
 from trueup.commands import align, chat, compare, evaluate, export, judge, runs, transfer
 from trueup.errors import TrueupError
+from trueup.report.escaping import printable
 
 app = typer.Typer(
     name="trueup",
@@ -70,7 +71,7 @@ def main() -> None:
     try:
         app()
     except TrueupError as error:
-        typer.echo(f"trueup: {error}", err=True)
+        typer.echo(f"trueup: {printable(str(error))}", err=True)
         sys.exit(1)
     except KeyboardInterrupt:
         typer.echo("\nStopped.", err=True)

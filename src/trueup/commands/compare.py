@@ -164,13 +164,13 @@ class Progress:
 
     def __call__(self, event: Any) -> None:
         if isinstance(event, str):
-            typer.echo(event, err=True)
+            printing.note(event)
             return
         quarter = 4 * event.done // event.total if event.total else 0
         if (event.label, quarter) != self._last:
             self._last = (event.label, quarter)
             if 0 < quarter < 4:
-                typer.echo(f"{event.label}: {event.done} of {event.total}", err=True)
+                printing.note(f"{event.label}: {event.done} of {event.total}")
 
 
 def show_expected(rows: Iterable[Expected]) -> None:

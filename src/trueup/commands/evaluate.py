@@ -155,7 +155,7 @@ class _Progress:
         now = time.monotonic()
         if told.done == told.of or now - self._last > QUIET_SECONDS:
             self._last = now
-            typer.echo(f"{told.benchmark}: {told.done} of {told.of}", err=True)
+            printing.note(f"{told.benchmark}: {told.done} of {told.of}")
 
 
 def _plan(prepared: Prepared) -> None:

@@ -19,8 +19,6 @@ from trueup.commands.starting import agreed, running
 if TYPE_CHECKING:
     from trueup.jobs.judging import JudgeJob
 
-LOG_WIDTH = 160
-
 
 def judge(
     model: Annotated[
@@ -80,9 +78,10 @@ async def _judged(job: JudgeJob, yes: bool) -> None:
     sets = read_sets(job)
     model = open_model(job.model)
     agreed(model.identity if is_remote(model) else "", yes)
+    console = printing.console()
     for name, one in sets.items():
         left = f"; {'; '.join(one.notes)}" if one.notes else ""
-        typer.echo(f"{name}: {len(one.pairs)} comparisons{left}")
+        printing.say(console, f"{name}: {len(one.pairs)} comparisons{left}")
     try:
         outcome = await measure(job, model=model, on_event=_Progress())
     finally:
@@ -101,7 +100,7 @@ class _Progress:
         tenth = 10 * event.done // event.total
         if tenth != self._last:
             self._last = tenth
-            typer.echo(f"{event.done} of {event.total} decisions; now {event.source}", err=True)
+            printing.note(f"{event.done} of {event.total} decisions; now {event.source}")
 
 
 def show_run(folder: Path) -> None:
@@ -116,7 +115,7 @@ def show(results: Mapping[str, Any]) -> None:
     from trueup.report.markdown import interval
     from trueup.report.tables import judged
 
-    console = printing.console(LOG_WIDTH)
+    console = printing.console()
     printing.show(console, *judged(results))
     found = results["advice"]
     if found["panel"]:

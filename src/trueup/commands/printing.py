@@ -14,6 +14,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+import typer
+
 from trueup.report.escaping import printable
 
 if TYPE_CHECKING:
@@ -23,14 +25,17 @@ if TYPE_CHECKING:
     from trueup.report.tables import Table
 
 
-def console(log_width: int = 200) -> Console:
-    """Standard output, at least `log_width` columns wide where it is no terminal."""
+LOG_WIDTH = 200
+"""Nobody's window to fit into: a log's lines may be long."""
+
+
+def console() -> Console:
+    """Standard output, at least `LOG_WIDTH` columns wide where it is no terminal."""
     from rich.console import Console
 
     opened = Console(highlight=False, soft_wrap=True)
     if not opened.is_terminal:
-        # Nobody's window to fit into: a log's lines may be as long as they are.
-        opened.width = max(opened.width, log_width)
+        opened.width = max(opened.width, LOG_WIDTH)
     return opened
 
 
@@ -44,6 +49,11 @@ def text(words: str, style: str = "") -> Text:
 def say(on: Console, words: str = "", style: str = "") -> None:
     """A line."""
     on.print(text(words, style))
+
+
+def note(words: str) -> None:
+    """A line about the work, to standard error: what comes out stays what was asked for."""
+    typer.echo(printable(words), err=True)
 
 
 def table(

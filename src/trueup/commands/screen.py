@@ -32,7 +32,6 @@ from trueup.report.markdown import GROUPS, interval
 from trueup.store.runs import RunRecord
 
 SHOWN_GROUPS = ("safety", "reward", "criterion", "length")
-LOG_WIDTH = 140
 WIDE = 100
 """Columns for three intervals in a row."""
 QUIET_SECONDS = 10.0
@@ -43,7 +42,7 @@ class Screen:
     """Prints to standard output."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self.console = console or printing.console(LOG_WIDTH)
+        self.console = console or printing.console()
 
     def say(self, text: str = "", style: str = "") -> None:
         """A line of plain text."""

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import typer
 
 from trueup.errors import SettingsError
+from trueup.report.escaping import printable
 
 T = TypeVar("T")
 
@@ -28,6 +29,7 @@ def agreed(paid: str, yes: bool, expected: Callable[[], None] | None = None) -> 
     """
     if not paid or yes:
         return
+    paid = printable(paid)  # a name may come out of somebody's aligned.toml
     if not sys.stdin.isatty():
         dry = ", or see what it would take with --dry-run" if expected is not None else ""
         raise SettingsError(
