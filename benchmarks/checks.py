@@ -16,11 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
-import os
-import platform
 import random
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -28,7 +24,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from facts import machine, shared_data
 
+from trueup.evaluation.statistics import proportion_interval
 from trueup.judges.checks import degenerate, on_topic, refused, relevance
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -47,14 +45,6 @@ NOTES = (
 
 Row = dict[str, Any]
 Pairs = list[tuple[str, str]]
-
-
-def shared_data() -> Path:
-    """The folder of public data, or an exit that says how to name it."""
-    folder = Path(os.environ.get("TRUEUP_SHARED", ROOT.parent / "shared")) / "data"
-    if not folder.is_dir():
-        sys.exit(f"No data at {folder}: set TRUEUP_SHARED to the folder that holds data/.")
-    return folder
 
 
 def half(key: str) -> str:
@@ -115,13 +105,11 @@ def share(hits: int, of: int) -> Row:
     """A share with its Wilson interval at 95%."""
     if not of:
         return {"value": None, "of": 0}
-    z, p = 1.959964, hits / of
-    middle = (p + z * z / (2 * of)) / (1 + z * z / of)
-    spread = z * math.sqrt(p * (1 - p) / of + z * z / (4 * of * of)) / (1 + z * z / of)
+    found = proportion_interval(hits, of)
     return {
-        "value": round(p, 4),
-        "low": round(max(0.0, middle - spread), 4),
-        "high": round(min(1.0, middle + spread), 4),
+        "value": round(found.value, 4),
+        "low": round(found.low, 4),
+        "high": round(found.high, 4),
         "hits": hits,
         "of": of,
     }
@@ -195,16 +183,6 @@ def milliseconds(function: Callable[..., object], rows: Sequence[tuple[str, ...]
     }
 
 
-def machine() -> Row:
-    return {
-        "processors": os.cpu_count(),
-        "architecture": platform.machine(),
-        "system": platform.system(),
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-    }
-
-
 def measured(data: Path) -> Row:
     tables: Row = {"refusal": {}, "relevance": {}, "degeneration": {}}
     for which in ("making", "held"):
@@ -253,7 +231,7 @@ def main() -> None:
     tables = measured(shared_data())
     result = {
         "command": "python benchmarks/checks.py",
-        "machine": machine(),
+        "machine": machine("processors", "architecture", "system", "python", "numpy"),
         "targets": targets(tables),
         "notes": NOTES,
         "tables": tables,

@@ -31,7 +31,7 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 import aiohttp  # noqa: E402
-from engine import machine  # noqa: E402
+from facts import machine  # noqa: E402
 from tests.faults.world import POOL_OF_DEMONSTRATIONS, queries, said  # noqa: E402
 from tests.models.fake_server import Body, FakeServer  # noqa: E402
 

@@ -31,7 +31,7 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
-from engine import machine  # noqa: E402
+from facts import machine  # noqa: E402
 from tests.models.fake_server import FakeServer  # noqa: E402
 from tests.playing import data_file, pool_file  # noqa: E402
 from tests.test_death import Bookkeeper, lived  # noqa: E402

@@ -19,8 +19,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import platform
 import sys
 import tempfile
 import time
@@ -31,6 +29,7 @@ from typing import Any
 
 import aiohttp
 import numpy as np
+from facts import machine
 from loopback import serving
 
 from trueup.models.budgeted import Budget, Budgeted
@@ -171,20 +170,6 @@ def targets(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         {"name": name, "goal": goal, "value": value, "met": sign * value >= sign * limit}
         for name, goal, value, limit, sign in found
     ]
-
-
-def machine() -> dict[str, Any]:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.is_file() else []
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return {
-        "cpu": models[0] if models else platform.processor(),
-        "cores": os.cpu_count(),
-        "system": platform.system(),
-        "python": platform.python_version(),
-        "aiohttp": aiohttp.__version__,
-        "load_1_min": round(os.getloadavg()[0], 2),
-    }
 
 
 def main() -> None:

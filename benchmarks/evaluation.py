@@ -22,8 +22,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
-import platform
 import resource
 import subprocess
 import sys
@@ -33,10 +31,11 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from facts import machine, shared_data, target
+
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "evaluation.json"
 CACHE = ROOT / "benchmarks" / ".cache" / "evaluation"
-SHARED = Path(os.environ.get("TRUEUP_SHARED", ROOT.parent / "shared")) / "data"
 BEGIN, END = "<!-- evaluation: begin -->", "<!-- evaluation: end -->"
 
 ALIGN = {"seed": 0}
@@ -83,7 +82,7 @@ async def evaluated(name: str, run: Path, share: float) -> dict[str, Any]:
     n, tokens = SAMPLES[name]
     job = EvaluateJob(
         model=str(run),
-        benchmarks=(f"{name}@{SHARED}",),
+        benchmarks=(f"{name}@{shared_data()}",),
         against="plain",
         judge="checks",
         n=round(share * n),
@@ -108,7 +107,7 @@ def sentiment_agreement() -> dict[str, Any]:
     from trueup.evaluation.statistics import mean_interval
 
     right = []
-    for row in iterate_rows(SHARED / "imdb" / "imdb_2k.jsonl"):
+    for row in iterate_rows(shared_data() / "imdb" / "imdb_2k.jsonl"):
         said = sentiment(str(row.fields["text"]))
         right.append(float((said is not None and said > 0) == (row.fields["label"] == 1)))
     found = mean_interval(right, bounds=(0.0, 1.0))
@@ -199,10 +198,6 @@ def targets(results: dict[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
-def target(name: str, goal: str, value: Any, met: bool) -> dict[str, Any]:
-    return {"name": name, "goal": goal, "value": value, "met": bool(met)}
-
-
 def table(results: dict[str, Any]) -> str:
     """The benchmarks' headlines as Markdown."""
     lines = [
@@ -260,10 +255,7 @@ def write(**measured: Any) -> None:
     results = {
         "what": "the embedded model under the plain prompt and under the one that align found",
         "command": "python benchmarks/evaluation.py",
-        "machine": {
-            "cores": os.cpu_count(), "processor": platform.machine(),
-            "system": platform.system(), "python": platform.python_version(),
-        },
+        "machine": machine("cores", "processor", "system", "python"),
         "align": ALIGN,
         "samples": {name: {"n": n, "max_tokens": most} for name, (n, most) in SAMPLES.items()},
     } | {kind: results[kind] for kind in kinds if kind in results}  # fmt: skip

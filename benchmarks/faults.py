@@ -27,7 +27,7 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 sys.path.append(str(HERE.parent))
 
-from engine import machine  # noqa: E402
+from facts import machine  # noqa: E402
 from tests.faults.proxy import FaultProxy, jumping_clock  # noqa: E402
 from tests.faults.world import deterministic, search  # noqa: E402
 from tests.models.fake_server import FakeServer  # noqa: E402

@@ -25,10 +25,9 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-# The folder of this file holds a statistics.py, which is not the one that libraries want.
-sys.path[:] = [str(HERE.parent), *(one for one in sys.path if Path(one or ".").resolve() != HERE)]
+sys.path.append(str(HERE.parent))
 
-import hypothesis  # noqa: E402
+from facts import machine  # noqa: E402
 from hypothesis import HealthCheck, Phase, given, seed, settings  # noqa: E402
 from tests.faults.targets import Target, targets  # noqa: E402
 
@@ -113,7 +112,7 @@ def summed(rows: dict[str, Any], memory: int, number: int) -> dict[str, Any]:
     memory = max(peak, memory)
     return {
         "command": f"python benchmarks/fuzz.py --seed {number}",
-        "machine": {"python": sys.version.split()[0], "hypothesis": hypothesis.__version__},
+        "machine": machine("python", "hypothesis"),
         "rows": rows,
         "memory_mib": memory,
         "targets": [

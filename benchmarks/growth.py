@@ -24,7 +24,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from intervals import machine, target
+from facts import machine, target
 
 from trueup import Demonstration, Prompt, Query, Request, Score, Scripted, Verdict
 from trueup.loop import rounds
@@ -126,7 +126,7 @@ def main() -> None:
                 targets.append(target(name, goal, round(grown, 1), grown <= max(of)))
     results = {
         "command": " ".join(["python benchmarks/growth.py", *sys.argv[1:]]),
-        "machine": machine(),
+        "machine": machine("cpu", "cores", "system", "python", "numpy"),
         "usual": USUAL,
         "rows": rows,
         "targets": targets,

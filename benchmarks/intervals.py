@@ -16,8 +16,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import platform
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -27,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from facts import machine, target
 from numpy.typing import NDArray
 
 from trueup.evaluation.formulas import student_quantile
@@ -339,25 +338,6 @@ def within(coverage: float) -> bool:
     return WANTED[0] <= round(coverage, 2) <= WANTED[1]
 
 
-def target(name: str, goal: str, value: Any, met: bool) -> dict[str, Any]:
-    return {"name": name, "goal": goal, "value": value, "met": bool(met)}
-
-
-def machine() -> dict[str, Any]:
-    cpu = platform.processor()
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        models = [line for line in info.read_text().splitlines() if line.startswith("model name")]
-        cpu = models[0].partition(":")[2].strip() if models else cpu
-    return {
-        "cpu": cpu,
-        "cores": os.cpu_count(),
-        "system": platform.system(),
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-    }
-
-
 def main() -> None:
     quick = "--quick" in sys.argv[1:]
     part = 10 if quick else 1
@@ -371,7 +351,7 @@ def main() -> None:
     ]
     results: dict[str, Any] = {
         "command": "python benchmarks/intervals.py" + (" --quick" if quick else ""),
-        "machine": machine(),
+        "machine": machine("cpu", "cores", "system", "python", "numpy"),
         "coverage": summary(cells),
         "sequential": false_alarms(600 // part, 1000),
         "planted": planted(8000 // part),

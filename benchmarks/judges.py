@@ -31,14 +31,14 @@ import argparse
 import asyncio
 import json
 import os
-import platform
 import re
-import sys
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from facts import machine, shared_data
 
 from trueup.errors import ModelRefused
 from trueup.evaluation.statistics import mean_interval, rate_interval
@@ -80,10 +80,7 @@ HARMLESS = (
 
 
 def data(name: str) -> str:
-    folder = Path(os.environ.get("TRUEUP_SHARED", ROOT.parent / "shared")) / "data"
-    if not folder.is_dir():
-        sys.exit(f"No data at {folder}: set TRUEUP_SHARED to the folder that holds data/.")
-    return f"{name}@{folder}"
+    return f"{name}@{shared_data()}"
 
 
 # -- agreement -----------------------------------------------------------------------------------
@@ -545,12 +542,7 @@ def written(
     """The results, the page and the targets."""
     document = {
         "command": "python benchmarks/judges.py --part all",
-        "machine": {
-            "processors": os.cpu_count(),
-            "architecture": platform.machine(),
-            "system": platform.system(),
-            "python": platform.python_version(),
-        },
+        "machine": machine("processors", "architecture", "system", "python"),
         "model": identity,
         "seconds": times,
         "load_average": round(os.getloadavg()[2], 1),
@@ -559,7 +551,7 @@ def written(
         "parts": parts,
     }
     # Where the data lies is nobody's business but the machine's.
-    text = json.dumps(document, indent=1).replace(data("").removeprefix("@"), "data")
+    text = json.dumps(document, indent=1).replace(str(shared_data()), "data")
     RESULTS.write_text(text + "\n")
     written_into_page(parts)
     for one in document["targets"]:

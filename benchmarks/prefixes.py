@@ -25,7 +25,7 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 sys.path.append(str(HERE))
 
-from engine import machine  # noqa: E402
+from facts import machine  # noqa: E402
 
 from trueup.models.embedded import Embedded  # noqa: E402
 from trueup.types import Message, Request, Sampling  # noqa: E402

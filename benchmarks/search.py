@@ -45,7 +45,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from curves import Panel, Spot, curves
-from intervals import machine, target
+from facts import machine, target
 from worlds.play import Actor, Point, play
 from worlds.rules import KINDS
 from worlds.world import World
@@ -83,7 +83,7 @@ def remedies(world: World) -> dict[str, list[str]]:
 
 
 async def _searched(
-    name: str, world: World, models: Models, start: Prompt, settings: Settings, **given: Any
+    name: str, models: Models, start: Prompt, settings: Settings, **given: Any
 ) -> AsyncIterator[Prompt]:
     method = METHODS[name](
         policy=models("policy"),
@@ -100,27 +100,27 @@ async def _searched(
 def ours(world: World, models: Models) -> AsyncIterator[Prompt]:
     settings = Settings(seed=world.seed)
     given = {**material(world), "remedies": remedies(world)}
-    return _searched("composed", world, models, Prompt(world.start), settings, **given)
+    return _searched("composed", models, Prompt(world.start), settings, **given)
 
 
 def ours_without_lines(world: World, models: Models) -> AsyncIterator[Prompt]:
     """No lines but the writer's."""
     settings = Settings(seed=world.seed)
-    return _searched("composed", world, models, Prompt(world.start), settings, **material(world))
+    return _searched("composed", models, Prompt(world.start), settings, **material(world))
 
 
 def paired(world: World, models: Models) -> AsyncIterator[Prompt]:
     """Whole prompts compared in pairs: our search before it took prompts apart."""
     settings = Settings(seed=world.seed)
     given = {**material(world), "remedies": remedies(world)}
-    return _searched("drpo", world, models, Prompt(world.start), settings, **given)
+    return _searched("drpo", models, Prompt(world.start), settings, **given)
 
 
 def published(world: World, models: Models) -> AsyncIterator[Prompt]:
     given = material(world)
     start = Prompt(world.start, tuple(given["pool"]), Retrieval(2, order="nearest first"))
     settings = Settings.published(seed=world.seed)
-    return _searched("published", world, models, start, settings, **given)
+    return _searched("published", models, start, settings, **given)
 
 
 async def at_random(world: World, models: Models) -> AsyncIterator[Prompt]:
@@ -348,9 +348,7 @@ def main() -> None:
     todo = [] if args.only_kept else [task for task in tasks if task not in found]
     kept.parent.mkdir(exist_ok=True)
     with multiprocessing.Pool(min(os.cpu_count() or 1, 8)) as pool, kept.open("a") as file:
-        for name, kind, seed, points in pool.imap_unordered(
-            one, todo if not args.only_kept else []
-        ):
+        for name, kind, seed, points in pool.imap_unordered(one, todo):
             found[name, kind, seed] = points
             row = [name, kind, seed, [list(asdict(point).values()) for point in points]]
             file.write(json.dumps(row) + "\n")
@@ -368,7 +366,7 @@ def main() -> None:
         found |= {key: points for key, points in more.items() if (key[1], key[2]) in plain}
     results: dict[str, Any] = {
         "command": " ".join(["python benchmarks/search.py", *sys.argv[1:]]),
-        "machine": machine(),
+        "machine": machine("cpu", "cores", "system", "python", "numpy"),
         "seeds": whole,
         "worlds": summary(found, plain),
         "added": sorted({key[0] for more in others for key in more}),

@@ -10,12 +10,12 @@ The interpreter alone is measured too, since nobody can be quicker than that.
 from __future__ import annotations
 
 import json
-import os
-import platform
 import resource
 import subprocess
 import sys
 from pathlib import Path
+
+from facts import machine
 
 RESULTS = Path(__file__).resolve().parent / "results" / "startup.json"
 REPEATS = 11
@@ -55,12 +55,7 @@ def main() -> None:
     results = {
         "what": "processor seconds, user and system, of whole processes",
         "command": "python benchmarks/startup.py",
-        "machine": {
-            "cores": os.cpu_count(),
-            "processor": platform.machine(),
-            "system": platform.system(),
-            "python": platform.python_version(),
-        },
+        "machine": machine("cores", "processor", "system", "python"),
         "repeats": REPEATS,
         "targets": [
             {

@@ -28,7 +28,7 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 sys.path.append(str(HERE))
 
-from engine import machine  # noqa: E402
+from facts import machine  # noqa: E402
 
 from trueup import Job, align  # noqa: E402
 from trueup.jobs.estimate import estimate  # noqa: E402

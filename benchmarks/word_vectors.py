@@ -23,7 +23,8 @@ from pathlib import Path
 
 import numpy as np
 import scipy.sparse as sparse
-from checks import relevance_pairs, shared_data, shuffled
+from checks import relevance_pairs, shuffled
+from facts import shared_data
 from scipy.sparse.linalg import svds
 
 from trueup.judges.relevance import FEATURES, TABLE, features, stems, table

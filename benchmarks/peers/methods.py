@@ -25,13 +25,14 @@ from pathlib import Path
 from typing import Any
 
 from gateway import Run
-from scenes import Scene, alternating, task
+from scenes import Scene, task
 
 from trueup.loop import rounds
 from trueup.models.endpoint import Endpoint
 from trueup.prompt import METHODS as SEARCHES
 from trueup.prompt.baselines import baseline
 from trueup.prompt.candidates import balanced
+from trueup.prompt.ordering import alternating
 from trueup.prompt.prompt import Prompt, Prompted
 from trueup.prompt.retrieval import Retrieval
 from trueup.prompt.settings import Settings
@@ -141,7 +142,7 @@ async def published(scene: Scene, run: Run, worker: Worker, budget: int, seed: i
 
 
 async def ours(scene: Scene, run: Run, worker: Worker, budget: int, seed: int) -> Found:
-    name = "composed" if scene.writes and "composed" in SEARCHES else "drpo"
+    name = "composed" if scene.writes else "drpo"
     start = scene.start
     return await _searched(scene, run, scene.settings, start, writes=scene.writes, name=name)
 
