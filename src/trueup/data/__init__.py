@@ -1,6 +1,7 @@
 """Data in and out: where queries come from, how they are divided, how records are written.
 
-    search, validation, held_out = split(read_queries("seeds"), (0.5, 0.2, 0.3))
+    parts = split(read_queries("seeds"), (0.5, 0.2, 0.3))
+    parts.search, parts.validation, parts.held_out
 
 `reading` is the door, `rows` the file formats, `columns` what a column means, `public_sets` the
 sets known by name, `splits` the division and `likeness` what counts as the same query twice.

@@ -2,7 +2,7 @@
 
     evaluation = await evaluate(model, queries, judge, sampling=Sampling(max_tokens=128))
     for row in evaluation_table(evaluation):
-        print(row.name, row.value)
+        print(row.name, row.before)
 
 Replying and judging overlap: a bounded number of queries is under way at any time, results come
 out in the order the queries went in, and queries may be an iterator, so memory does not grow with

@@ -68,10 +68,12 @@ def adjusted_wald(
 
 
 def mean_of_means(parts: list[Floats]) -> float:
+    """The mean of the strata's means: `parts` are the strata, each weighing the same."""
     return float(np.mean([part.mean() for part in parts]))
 
 
 def standard_error(parts: list[Floats]) -> float:
+    """Of `mean_of_means`; 0.0, for not known, where a stratum has fewer than two values."""
     if any(len(part) < 2 for part in parts):
         return 0.0
     return math.sqrt(sum(float(part.var(ddof=1)) / len(part) for part in parts)) / len(parts)

@@ -1,6 +1,6 @@
 """One query of a benchmark, with all that is asked about it: later turns, answers, a rival.
 
-    for item in read_items("truthfulqa", "~/data"):
+    for item in truthfulqa("~/data"):
         item.query.text, item.right, item.wrong
 
 A set's queries are read as everywhere (`data/public_sets`); what a benchmark needs beyond them

@@ -1,12 +1,11 @@
 """A job made ready: models opened, data divided, and all that can be wrong found before it costs.
 
     plan = prepare(job)                  # reads files; asks nobody
-    plan.estimate()                      # what it will take, at most
     await plan.check()                   # are the servers there, is the key good: costs nothing
 
 A name becomes a thing here and in what this is made of: which judge "checks" is (`scoring`), what
 "bundled" means (`material`), which settings the published method has. Roles that name the same
-model share it. Running the plan is in `alignment`.
+model share it. What a plan will take is in `estimate`, running it in `alignment`.
 """
 
 from __future__ import annotations

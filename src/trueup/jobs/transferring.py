@@ -1,7 +1,7 @@
 """Aligned prompts on models they were not found for, on the same held-out queries.
 
     outcome = await transfer(TransferJob(("runs/align-1", "runs/align-2"), ("ollama:llama3.2",)))
-    outcome.results["cells"]["ollama:llama3.2"]["runs/align-1"]["difference"]
+    outcome.results["cells"]["ollama:llama3.2"]["runs/align-1"]["headline"]["difference"]
 
 The published work claims that optimised prompts transfer (arXiv 2411.08733): a matrix of prompts
 and models shows whether yours do. Models are those of the runs, then those named. On each, the

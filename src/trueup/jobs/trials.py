@@ -1,8 +1,8 @@
 """Prompts tried on models: the same queries, the same judge, every reply kept.
 
-    trials = Trials(plan, calls, budget, opened={})
+    trials = Trials(plan, calls, budget, opened={}, on=print)
     evaluation = await trials.measured("urial", contender_prompt, plan.held_out)
-    models, spent = trials.searching("ours")
+    models, spent = trials.searching("ours", plan, share, policy_calls=300)
 
 Who is tried decides the role a call is booked under, so that the ledger tells what each has cost.
 A reply that two candidates ask for alike is paid once. What is compared with what is decided

@@ -1,7 +1,7 @@
 """Something costly, done once however many ask for it at the same time.
 
     once: Once[str, Selection] = Once()
-    selection = await once(query.text, lambda: choose(query))
+    selection = await once(query.text, lambda: judge.select(query))
 
 Results stay in memory as long as the `Once`. What raised is forgotten, and so is a `Failure`; the
 next one to ask tries again: a spent budget, an unreachable server or one answer that broke off must

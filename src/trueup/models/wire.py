@@ -1,6 +1,7 @@
 """The OpenAI protocol as JSON, both ways, without I/O.
 
-    path, body = written(request, "gpt-x", can)       # what to send, and where
+    sending = written(request, "gpt-x", can)
+    sending.path, sending.body                        # where to send it, and what
     read_reply(json.loads(answer), request, 0.4)      # what came back, as a Reply
 
 Servers take liberties: fields missing, numbers as NaN, log-probabilities in two layouts, content

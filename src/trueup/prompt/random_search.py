@@ -1,7 +1,7 @@
 """Random selection: what a search has to beat.
 
-    found = await random_search(policy, judge, queries, start=Prompt(), pool=pool, lines=lines,
-                                calls=300, sampling=Sampling(max_tokens=64), seed=0)
+    found = await random_search(policy, judge, queries, start=Prompt(), pool=pool,
+                                remedies=remedies, calls=300, sampling=Sampling(max_tokens=64))
 
 As many prompts as the calls allow are drawn from the material that the search has too: a line or
 none after the instruction, and four demonstrations for every query alike. Each is measured on the

@@ -25,7 +25,8 @@ class Settings:
     beam: int = 2
     """How many candidates survive a round. Published: 2."""
     actions: int = 3
-    """Proposals per written request. Published: 3."""
+    """How many criteria a round has the instruction rewritten for, one proposal each; of the
+    published method, how many proposals of one written request. Published: 3."""
     depth: int = 12
     """Most rounds, the first measurement included. Published: 20."""
     growth: int = 0

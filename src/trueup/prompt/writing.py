@@ -1,6 +1,7 @@
 """What a writer proposes: an instruction rewritten under critique, or said in other words.
 
-    outcome = await Writing(writer).rewrite(prompt, failures, earlier, count=3)
+    writing = Writing(writer, Sampling(temperature=0.2, max_tokens=2048))
+    outcome = await writing.rewrite("You are kind.", failures, earlier, count=3)
     outcome.instructions        # usable ones
     outcome.refused             # what was turned down, and why
 
