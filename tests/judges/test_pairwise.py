@@ -93,6 +93,7 @@ async def test_no_difference_is_a_tie_and_so_is_a_small_one_if_asked() -> None:
 async def test_a_criterion_is_compared_in_its_own_words() -> None:
     model = chooser("good", 1.0)
     await LikelihoodPairs(model, POOL[1])(QUERY, "good", "bad")
+    assert len(model.requests) == 2
     assert all(POOL[1].good in request.prompt[-1].content for request in model.requests)
 
 

@@ -145,7 +145,7 @@ async def test_a_reply_that_the_grammar_chokes_on_is_refused_and_the_next_is_not
         await model.close()
     assert len(server.bodies()) == 2, "neither is asked twice"
     tokenized = [one.body for one in server.seen if one.path == "/tokenize"]
-    assert all(body is not None and body["parse_special"] is False for body in tokenized)
+    assert [body and body["parse_special"] for body in tokenized] == [False, False]
 
 
 def test_requests_without_a_forced_reply_keep_their_address() -> None:
