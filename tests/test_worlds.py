@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -68,6 +70,26 @@ def test_the_same_request_has_the_same_reply_and_another_seed_another_world() ->
     assert first.answer("policy", turns, n=9) == second.answer("policy", turns, n=9)
     assert len(set(first.answer("policy", turns, n=9))) > 1
     assert World("easy", 0).effects != World("easy", 1).effects
+
+
+def test_a_world_is_the_same_in_every_process() -> None:
+    told = (
+        "import hashlib; from worlds.world import KINDS, World; "
+        "drawn = [(w.pool, w.lines, w.start, w.search) for k in KINDS for w in [World(k, 100)]]; "
+        "print(hashlib.sha256(repr(drawn).encode()).hexdigest())"
+    )
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", told],
+            env=os.environ | {"PYTHONHASHSEED": seed},
+            cwd=Path(__file__).resolve().parent.parent / "benchmarks",
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+        for seed in "0123"
+    }
+    assert len(found) == 1
 
 
 async def test_our_judge_and_our_writer_are_answered_in_their_form() -> None:

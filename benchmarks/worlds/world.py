@@ -119,7 +119,7 @@ class World:
                 useful = sorted(self._useful(asked.kind), key=lambda _: rng.random())
                 shown = set(useful[: rng.choice((1, 2, 2, 3))])
                 if rng.random() < self.rules.spoilt:
-                    shown = {rng.choice(harmful), *list(shown)[:1]}
+                    shown = {rng.choice(harmful), *useful[:1]}
             self.pool.append((asked.text, self.spoken(asked, shown, 0)))
         self.start = PLAIN
         if self.rules.started:
