@@ -165,8 +165,16 @@ async def test_a_prompt_is_tried_on_another_model(tmp_path: Path) -> None:
     assert outcome.results["summary"] in page and "its own" in page and "+0.50" in page
     again = await transfer(job, models=models)
     assert again.shown_again
+    costs = outcome.results["costs"]
+    assert {role: cost["calls_paid"] for role, cost in costs.items()} == {
+        f"policy, {name} (held-out)": 24 for name in ("plain", run)
+    }
     with pytest.raises(SettingsError, match="plain is no aligned prompt"):
         await transfer(TransferJob(("plain",), (), a_job(tmp_path)), models=models)
+    poor = a_job(tmp_path, held_out=12, budget_calls=20, out=str(tmp_path / "poor"))
+    with pytest.raises(SettingsError, match="held-out queries alone take 48"):
+        await transfer(TransferJob((run,), ("other",), poor), models=models)
+    assert not (tmp_path / "poor").exists()
 
 
 def test_the_commands_plan_run_and_show_again(

@@ -21,19 +21,25 @@ from typing import Any
 from trueup.errors import SettingsError
 from trueup.jobs import job as job_file
 from trueup.jobs.contenders import SEARCHES, Contender, enter, fair
-from trueup.jobs.contest import OnEvent, contest
+from trueup.jobs.contest import contest
 from trueup.jobs.estimate import Expected, reserve
 from trueup.jobs.job import RUNS, Job
 from trueup.jobs.plan import Plan, prepare
-from trueup.jobs.trials import Trials, asked, check, closing, opened, reported, searched
+from trueup.jobs.trials import (
+    OnEvent,
+    Trials,
+    TrialsOutcome,
+    asked,
+    carried_out,
+    opened,
+    reported,
+    searched,
+)
 from trueup.judges.judge import Judge
-from trueup.models.budgeted import Budget
 from trueup.models.model import Model
 from trueup.paths import expanded
 from trueup.report.tables import beside
-from trueup.store import results as results_file
-
-SETTINGS, REPORT = "compare.json", "report.md"
+from trueup.store.runs import RunFolder
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +95,11 @@ class Ready:
     opened: dict[str, Model]
 
     @property
+    def folder(self) -> Path:
+        """Where it leaves its results."""
+        return self.job.folder
+
+    @property
     def expected(self) -> list[Expected]:
         """What it will take: the searches, then the held-out queries."""
         rows = []
@@ -123,15 +134,6 @@ class Ready:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class CompareOutcome:
-    """What a comparison leaves behind."""
-
-    folder: Path
-    results: Mapping[str, Any]
-    shown_again: bool = False
-
-
 def ready(
     job: CompareJob, *, models: Mapping[str, Model] | None = None, judge: Judge | None = None
 ) -> Ready:
@@ -153,49 +155,21 @@ async def compare(
     models: Mapping[str, Model] | None = None,
     judge: Judge | None = None,
     on_event: OnEvent = lambda event: None,
-) -> CompareOutcome:
+) -> TrialsOutcome:
     """Compare. Raises `TrueupError`; the same call again goes on where it stopped."""
     return await run(ready(job, models=models, judge=judge), on_event)
 
 
-async def run(ready: Ready, on_event: OnEvent = lambda event: None) -> CompareOutcome:
+async def run(ready: Ready, on_event: OnEvent = lambda event: None) -> TrialsOutcome:
     """Run what was made ready, and close its models."""
-    folder_path, plan = ready.job.folder, ready.plan
-    try:
-        done = results_file.finished(folder_path, ready.settings, SETTINGS)
-        if done is not None:
-            return CompareOutcome(folder_path, done, shown_again=True)
-        budget = plan.job.budget()
-        _enough(ready, budget)
-        await check(plan, ready.called, budget)
-        with results_file.opened(folder_path, "compare", ready.settings, SETTINGS) as (
-            folder,
-            calls,
-        ):
-            # So that what was found can be tried elsewhere on nothing that its search has seen.
-            folder.write_text(job_file.FILE, plan.job.model_copy(update={"out": None}).toml())
-            trials = Trials(plan, calls, budget, ready.opened, on_event)
-            share = reserve(ready.expected, budget)
-            found = await contest(
-                ready.entered, plan, ready.job.reference, trials, share, folder, on_event
-            )
-            costs = {role: asdict(cost) for role, cost in calls.ledger().file.items()}
-            about = {"settings": ready.settings, "notes": list(ready.notes)}
-            text = json.dumps(about | found | {"costs": costs}, indent=1)
-            folder.write_text(results_file.FILE, text + "\n")
-            results = json.loads(text)
-            folder.write_text(REPORT, beside(results))
-            folder.finish(str(results["summary"]))
-        return CompareOutcome(folder_path, results)
-    finally:
-        for model in closing(plan, ready.opened):
-            await model.close()
+    plan = ready.plan
 
-
-def _enough(ready: Ready, budget: Budget) -> None:
-    last = sum(row.calls for row in ready.expected if row.part == "held-out")
-    if budget.calls is not None and budget.calls < last:
-        raise SettingsError(
-            f"A budget of {budget.calls} calls is too small: the held-out queries alone take "
-            f"{last}. Raise --budget-calls, or lower --held-out."
+    async def work(trials: Trials, folder: RunFolder) -> dict[str, Any]:
+        # So that what was found can be tried elsewhere on nothing that its search has seen.
+        folder.write_text(job_file.FILE, plan.job.model_copy(update={"out": None}).toml())
+        share = reserve(ready.expected, trials.budget)
+        return await contest(
+            ready.entered, plan, ready.job.reference, trials, share, folder, on_event
         )
+
+    return await carried_out(ready, "compare", work, {"report.md": beside}, on_event)

@@ -10,27 +10,25 @@ how much of a result is luck.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from trueup.aligned import Aligned
 from trueup.evaluation.comparison import Comparison, Row, evaluation_table
-from trueup.evaluation.evaluate import Evaluation, Progress
+from trueup.evaluation.evaluate import Evaluation
 from trueup.evaluation.price import price
 from trueup.evaluation.statistics import mean_interval
 from trueup.evaluation.versus import Against, headline, versus
 from trueup.jobs.contenders import Contender
 from trueup.jobs.plan import Plan
 from trueup.jobs.searching import Search, search
-from trueup.jobs.trials import Trials
+from trueup.jobs.trials import OnEvent, Trials
 from trueup.models.budgeted import Budget
 from trueup.prompt.prompt import Prompt
 from trueup.prompt.random_search import random_search
 from trueup.report.markdown import interval
 from trueup.store.runs import RunFolder
-
-OnEvent = Callable[[str | Progress], None]
 
 
 async def contest(

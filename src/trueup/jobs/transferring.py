@@ -12,28 +12,26 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from trueup.errors import SettingsError
-from trueup.evaluation.evaluate import Evaluation, Progress
+from trueup.evaluation.evaluate import Evaluation
 from trueup.evaluation.versus import headline, versus
 from trueup.jobs.contenders import Contender, enter, fair
 from trueup.jobs.estimate import Expected
 from trueup.jobs.job import RUNS, Job
 from trueup.jobs.plan import Plan, prepare
-from trueup.jobs.trials import Trials, asked, check, closing, opened, reported
+from trueup.jobs.trials import OnEvent, Trials, TrialsOutcome, asked, carried_out, opened, reported
 from trueup.judges.judge import Judge
 from trueup.models.model import Model
 from trueup.models.named import storable
 from trueup.paths import expanded
 from trueup.report.tables import matrix
-from trueup.store import results as results_file
+from trueup.store.runs import RunFolder
 
-SETTINGS, REPORT = "transfer.json", "report.md"
-OnEvent = Callable[[str | Progress], None]
 PLAIN = "plain"
 
 
@@ -67,6 +65,11 @@ class Ready:
     opened: dict[str, Model]
 
     @property
+    def folder(self) -> Path:
+        """Where it leaves its results."""
+        return self.job.folder
+
+    @property
     def expected(self) -> list[Expected]:
         """What it will take."""
         names = [name for name in self.models for _ in range(1 + len(self.entered))]
@@ -88,15 +91,6 @@ class Ready:
             "job": self.plan.job.deciding(),
             "inputs": self.plan.inputs,
         }
-
-
-@dataclass(frozen=True, slots=True)
-class TransferOutcome:
-    """What a matrix leaves behind."""
-
-    folder: Path
-    results: Mapping[str, Any]
-    shown_again: bool = False
 
 
 def ready(
@@ -131,31 +125,18 @@ async def transfer(
     models: Mapping[str, Model] | None = None,
     judge: Judge | None = None,
     on_event: OnEvent = lambda event: None,
-) -> TransferOutcome:
+) -> TrialsOutcome:
     """Fill the matrix. Raises `TrueupError`; the same call again goes on where it stopped."""
     return await run(ready(job, models=models, judge=judge), on_event)
 
 
-async def run(ready: Ready, on_event: OnEvent = lambda event: None) -> TransferOutcome:
+async def run(ready: Ready, on_event: OnEvent = lambda event: None) -> TrialsOutcome:
     """Run what was made ready, and close its models."""
-    path, plan = ready.job.folder, ready.plan
-    try:
-        done = results_file.finished(path, ready.settings, SETTINGS)
-        if done is not None:
-            return TransferOutcome(path, done, shown_again=True)
-        budget = plan.job.budget()
-        await check(plan, ready.called, budget)
-        with results_file.opened(path, "transfer", ready.settings, SETTINGS) as (folder, calls):
-            trials = Trials(plan, calls, budget, ready.opened, on_event)
-            results = await _filled(ready, trials, on_event)
-            text = json.dumps(results, indent=1)
-            folder.write_text(results_file.FILE, text + "\n")
-            folder.write_text(REPORT, matrix(json.loads(text)))
-            folder.finish(str(results["summary"]))
-        return TransferOutcome(path, json.loads(text))
-    finally:
-        for model in closing(plan, ready.opened):
-            await model.close()
+
+    async def work(trials: Trials, folder: RunFolder) -> dict[str, Any]:
+        return await _filled(ready, trials, on_event)
+
+    return await carried_out(ready, "transfer", work, {"report.md": matrix}, on_event)
 
 
 async def _filled(ready: Ready, trials: Trials, on_event: OnEvent) -> dict[str, Any]:
@@ -189,10 +170,8 @@ async def _filled(ready: Ready, trials: Trials, on_event: OnEvent) -> dict[str, 
         cells[name][PLAIN] = {"own": False, "evaluation": plain.to_dict()}
     away = sum(one.model_name != name for name in ready.models for one in ready.entered)
     return {
-        "settings": ready.settings,
         "judge": plan.judge_shown,
         "held_out": len(plan.held_out),
-        "notes": list(ready.notes),
         "cells": cells,
         "stopped": stopped[0] if stopped else None,
         "summary": f"{clear} of {away} prompts clearly better than plain on a model not their own"

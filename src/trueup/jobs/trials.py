@@ -3,6 +3,7 @@
     trials = Trials(plan, calls, budget, opened={}, on=print)
     evaluation = await trials.measured("urial", contender_prompt, plan.held_out)
     models, spent = trials.searching("ours", plan, share, policy_calls=300)
+    outcome = await carried_out(ready, "compare", work, {"report.md": beside}, print)
 
 Who is tried decides the role a call is booked under, so that the ledger tells what each has cost.
 A reply that two candidates ask for alike is paid once. What is compared with what is decided
@@ -11,10 +12,14 @@ elsewhere (`comparing`, `transferring`, `trimming`).
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
 
+from trueup.errors import SettingsError
 from trueup.evaluation.evaluate import Evaluation, Progress, evaluate
 from trueup.jobs.estimate import Expected, estimate
 from trueup.jobs.plan import Plan
@@ -25,10 +30,53 @@ from trueup.models.named import is_remote, open_model
 from trueup.models.priced import Priced
 from trueup.models.remembered import Remembered
 from trueup.prompt.prompt import Prompt, Prompted
+from trueup.store import results as results_file
 from trueup.store.calls import Calls
+from trueup.store.runs import RunFolder
 from trueup.types import Query, Usage
 
-OnProgress = Callable[[Progress], None]
+OnEvent = Callable[[str | Progress], None]
+"""Told what begins, and how far it is."""
+
+
+class Ready(Protocol):
+    """A job of trials before its first call."""
+
+    @property
+    def folder(self) -> Path: ...
+    @property
+    def plan(self) -> Plan: ...
+    @property
+    def notes(self) -> tuple[str, ...]: ...
+    @property
+    def opened(self) -> dict[str, Model]:
+        """Models by name, beside the plan's."""
+        ...
+
+    @property
+    def expected(self) -> list[Expected]:
+        """What it will take, at most."""
+        ...
+
+    @property
+    def called(self) -> dict[str, Model]:
+        """Every model that is called, by role or by name."""
+        ...
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All that decides the result."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TrialsOutcome:
+    """What a job of trials leaves behind."""
+
+    folder: Path
+    results: Mapping[str, Any]
+    shown_again: bool = False
+    """Whether it had finished before, and nothing was asked."""
 
 
 class Trials:
@@ -40,12 +88,12 @@ class Trials:
         calls: Calls,
         budget: Budget,
         opened: Mapping[str, Model],
-        on: OnProgress,
+        on: OnEvent,
     ) -> None:
         """`opened` are models by name, beside the policy."""
         self._plan = plan
         self._calls = calls
-        self._budget = budget
+        self.budget = budget
         self._models = {**opened, **plan.by_name}
         self._on = on
         self.tally = Tally()
@@ -99,7 +147,52 @@ class Trials:
         return self._paid(self._models[name], self.price(name), role)
 
     def _paid(self, model: Model, price: Price | None, role: str) -> Model:
-        return Budgeted(Remembered(Priced(model, price), self._calls, role), self._budget)
+        return Budgeted(Remembered(Priced(model, price), self._calls, role), self.budget)
+
+
+async def carried_out(
+    ready: Ready,
+    command: str,
+    work: Callable[[Trials, RunFolder], Awaitable[dict[str, Any]]],
+    pages: Mapping[str, Callable[[Mapping[str, Any]], str]],
+    on_event: OnEvent,
+) -> TrialsOutcome:
+    """Do the work, write its results and their pages, and close the models.
+
+    The same again goes on where it stopped; what has finished is shown again. Raises `TrueupError`.
+    """
+    plan, file = ready.plan, f"{command}.json"
+    try:
+        done = results_file.finished(ready.folder, ready.settings, file)
+        if done is not None:
+            return TrialsOutcome(ready.folder, done, shown_again=True)
+        budget = plan.job.budget()
+        _enough(ready, budget)
+        await check(plan, ready.called, budget)
+        with results_file.opened(ready.folder, command, ready.settings, file) as (folder, calls):
+            trials = Trials(plan, calls, budget, ready.opened, on_event)
+            about = {"settings": ready.settings, "notes": list(ready.notes)}
+            found = await work(trials, folder)
+            costs = {role: asdict(cost) for role, cost in calls.ledger().file.items()}
+            text = json.dumps(about | found | {"costs": costs}, indent=1)
+            results = json.loads(text)
+            folder.write_text(results_file.FILE, text + "\n")
+            for name, page in pages.items():
+                folder.write_text(name, page(results))
+            folder.finish(str(results["summary"]))
+        return TrialsOutcome(ready.folder, results)
+    finally:
+        for model in distinct([*plan.models.values(), *ready.opened.values()]):
+            await model.close()
+
+
+def _enough(ready: Ready, budget: Budget) -> None:
+    last = sum(row.calls for row in ready.expected if row.part == "held-out")
+    if budget.calls is not None and budget.calls < last:
+        raise SettingsError(
+            f"A budget of {budget.calls} calls is too small: the held-out queries alone take "
+            f"{last}. Raise --budget-calls, or lower --held-out."
+        )
 
 
 def opened(plan: Plan, names: Iterable[str | None], given: Mapping[str, Model]) -> dict[str, Model]:
@@ -170,8 +263,3 @@ def _times(row: Expected, factor: float) -> Expected:
         usd=None if row.usd is None else row.usd * factor,
         seconds=row.seconds * factor,
     )
-
-
-def closing(plan: Plan, opened: Mapping[str, Model]) -> list[Model]:
-    """Every model once."""
-    return distinct([*plan.models.values(), *opened.values()])

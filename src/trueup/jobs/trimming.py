@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ import numpy as np
 from trueup.aligned import FILE, Aligned
 from trueup.errors import DataError, SettingsError
 from trueup.evaluation.comparison import Comparison
-from trueup.evaluation.evaluate import Evaluation, Progress
+from trueup.evaluation.evaluate import Evaluation
 from trueup.evaluation.formulas import mean_of_means, standard_error
 from trueup.evaluation.price import price
 from trueup.evaluation.statistics import differences
@@ -35,7 +35,7 @@ from trueup.jobs.estimate import Expected
 from trueup.jobs.job import RUNS, Job
 from trueup.jobs.material import FEWEST
 from trueup.jobs.plan import Plan, prepare
-from trueup.jobs.trials import Trials, asked, check, closing, opened, reported
+from trueup.jobs.trials import OnEvent, Trials, TrialsOutcome, asked, carried_out, opened, reported
 from trueup.judges.judge import Judge
 from trueup.models.model import Model
 from trueup.paths import expanded
@@ -43,10 +43,9 @@ from trueup.prompt.pieces import Piece, pieces, without
 from trueup.prompt.prompt import Prompt
 from trueup.report.curve import curve
 from trueup.report.tables import shorter
-from trueup.store import results as results_file
+from trueup.store.runs import RunFolder
 from trueup.types import Query, mean
 
-SETTINGS, REPORT, PICTURE = "trim.json", "report.md", "curve.svg"
 FLOOR = 0.02
 """How far below the whole prompt balanced safety may be, where no floor is given."""
 LEAST_SAVED = 1.0
@@ -92,6 +91,11 @@ class Ready:
         return pieces(self.aligned.prompt)
 
     @property
+    def folder(self) -> Path:
+        """Where it leaves its results."""
+        return self.job.folder
+
+    @property
     def expected(self) -> list[Expected]:
         """At most: everything alone, then everything together step by step, then the report."""
         most = 1 + 2 * len(self.found)
@@ -118,15 +122,6 @@ class Ready:
             "job": self.plan.job.deciding(),
             "inputs": self.plan.inputs,
         }
-
-
-@dataclass(frozen=True, slots=True)
-class TrimOutcome:
-    """What a trimming leaves behind."""
-
-    folder: Path
-    results: Mapping[str, Any]
-    shown_again: bool = False
 
 
 def ready(
@@ -156,49 +151,31 @@ async def trim(
     *,
     models: Mapping[str, Model] | None = None,
     judge: Judge | None = None,
-    on_event: Callable[[str | Progress], None] = lambda event: None,
-) -> TrimOutcome:
+    on_event: OnEvent = lambda event: None,
+) -> TrialsOutcome:
     """Trim. Raises `TrueupError`; the same call again goes on where it stopped."""
     return await run(ready(job, models=models, judge=judge), on_event)
 
 
-async def run(
-    ready: Ready, on_event: Callable[[str | Progress], None] = lambda event: None
-) -> TrimOutcome:
+async def run(ready: Ready, on_event: OnEvent = lambda event: None) -> TrialsOutcome:
     """Run what was made ready, and close its models."""
-    path, plan = ready.job.folder, ready.plan
-    try:
-        done = results_file.finished(path, ready.settings, SETTINGS)
-        if done is not None:
-            return TrimOutcome(path, done, shown_again=True)
-        budget = plan.job.budget()
-        await check(plan, ready.called, budget)
-        with results_file.opened(path, "trim", ready.settings, SETTINGS) as (folder, calls):
-            trials = Trials(plan, calls, budget, ready.opened, on_event)
-            prompt, results = await _Trimming(ready, trials, on_event).whole()
-            kept = replace(
-                ready.aligned,
-                prompt=prompt,
-                provenance={**ready.aligned.provenance, "trimmed from": ready.job.run},
-            )
-            text = json.dumps(results, indent=1)
-            folder.write_text(FILE, kept.toml())
-            folder.write_text(results_file.FILE, text + "\n")
-            folder.write_text(REPORT, shorter(json.loads(text)))
-            folder.write_text(PICTURE, curve(json.loads(text)))
-            folder.finish(str(results["summary"]))
-        return TrimOutcome(path, json.loads(text))
-    finally:
-        for model in closing(plan, ready.opened):
-            await model.close()
+
+    async def work(trials: Trials, folder: RunFolder) -> dict[str, Any]:
+        prompt, results = await _Trimming(ready, trials, on_event).whole()
+        provenance = {**ready.aligned.provenance, "trimmed from": ready.job.run}
+        kept = replace(ready.aligned, prompt=prompt, provenance=provenance)
+        folder.write_text(FILE, kept.toml())
+        return results
+
+    return await carried_out(
+        ready, "trim", work, {"report.md": shorter, "curve.svg": curve}, on_event
+    )
 
 
 class _Trimming:
     """A trimming under way."""
 
-    def __init__(
-        self, ready: Ready, trials: Trials, on_event: Callable[[str | Progress], None]
-    ) -> None:
+    def __init__(self, ready: Ready, trials: Trials, on_event: OnEvent) -> None:
         self._ready = ready
         self._trials = trials
         self._tell = on_event
@@ -236,9 +213,7 @@ class _Trimming:
         trimmed = without(whole, removed)
         self._tell(f"{len(removed)} pieces left out; both prompts on {len(ready.reporting)} others")
         return trimmed, {
-            "settings": ready.settings,
             "judge": ready.plan.judge_shown,
-            "notes": list(ready.notes),
             "floor": floor,
             "choosing": len(ready.choosing),
             "reporting": len(ready.reporting),
