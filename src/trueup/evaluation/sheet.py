@@ -124,10 +124,14 @@ class Sheet:
     """The numbers of one benchmark under one model or several."""
 
     def __init__(self, benchmark: Benchmark, models: int = 1, *, by_code: bool = True) -> None:
-        """`by_code` says that no model judges: then another figure is the headline."""
+        """`by_code` says that no model judges: then another figure is the headline.
+
+        Two models are compared; of more, the rows are those of the first.
+        """
         self._benchmark = benchmark
         self._main = benchmark.headline(by_code)
         self._columns: list[dict[str, Column]] = [{} for _ in range(models)]
+        self._paired = models == 2
         self._categories: dict[str, int] = {}
         self._category = Column()
         self._answer = Column()
@@ -157,34 +161,29 @@ class Sheet:
         for column in (self._category, self._answer, *self._all()):
             column.close()
 
-    def rows(self, before: int = 0, after: int | None = None) -> list[Row]:
-        """One row a figure: of one model, or of two on the same items.
-
-        With two models in all, they are compared without being asked to.
-        """
-        after = 1 if after is None and len(self._columns) == 2 else after
-        found = [self._row("figure", one, before, after) for one in self._benchmark.figures]
-        found.append(self._at_equal_length(before, after))
+    def rows(self) -> list[Row]:
+        """One row a figure: of one model, or of two on the same items."""
+        found = [self._row("figure", one) for one in self._benchmark.figures]
+        found.append(self._at_equal_length())
         own = {figure.name for figure in self._benchmark.figures}
         extra = [] if "reward" in own else [Figure("reward", "score")]
         extra += [Figure(name, "score") for name in sorted(self._criteria)]
-        found += [self._row("criterion", one, before, after) for one in extra]
-        found += list(self._by_category(self._main, before, after))
+        found += [self._row("criterion", one) for one in extra]
+        found += list(self._by_category(self._main))
         for group, figures in (("behaviour", BEHAVIOUR), ("length", LENGTH), ("cost", COST)):
             wanted = (figure for figure in figures if figure.name not in own)
-            found += [self._row(group, one, before, after) for one in wanted]
+            found += [self._row(group, one) for one in wanted]
         return adjusted([row for row in found if row is not None])
 
-    def headline(self, before: int = 0, after: int | None = None) -> Headline | None:
+    def headline(self) -> Headline | None:
         """The figure to look at first; None where it could not be had of any item."""
-        after = 1 if after is None and len(self._columns) == 2 else after
         figure = self._main
-        row = self._row("figure", figure, before, after)
+        row = self._row("figure", figure)
         if row is None or row.before is None:
             return None
-        if after is None or row.difference is None:
+        if row.difference is None:
             return Headline(figure, row)
-        one, other, answer = self._pair(figure.name, before, after)
+        one, other, answer = self._pair(figure.name)
         if figure.better == "lower":
             one, other = -one, -other
         changes = differences(one, other)
@@ -199,60 +198,50 @@ class Sheet:
         for columns in self._columns:
             yield from columns.values()
 
-    def _pair(self, name: str, before: int, after: int | None) -> tuple[Floats, Floats, Floats]:
+    def _pair(self, name: str) -> tuple[Floats, Floats, Floats]:
         """Both models' values of the items it applies to, and whether these are to be answered."""
-        one, other, applies = self._both(name, before, after)
+        one, other, applies = self._both(name)
         return one[applies], other[applies], self._answer.values()[applies]
 
-    def _both(
-        self, name: str, before: int, after: int | None
-    ) -> tuple[Floats, Floats, NDArray[np.bool_]]:
+    def _both(self, name: str) -> tuple[Floats, Floats, NDArray[np.bool_]]:
         """Both models' values of all items, and to which it applies (as in `comparison`)."""
-        one, other = self._values(name, before), self._values(name, after)
+        one, other = self._values(name, 0), self._values(name, 1)
         there, too = ~np.isposinf(one), ~np.isposinf(other)
-        failed = (self._values(FAILED, before) == 1) | (self._values(FAILED, after) == 1)
-        applies = there if after is None else (there & too) | ((there | too) & failed)
+        failed = (self._values(FAILED, 0) == 1) | (self._values(FAILED, 1) == 1)
+        applies = (there & too) | ((there | too) & failed) if self._paired else there
         return np.where(there, one, np.nan), np.where(too, other, np.nan), applies
 
-    def _values(self, name: str, at: int | None) -> Floats:
-        if at is None or name not in self._columns[at]:
+    def _values(self, name: str, at: int) -> Floats:
+        if at >= len(self._columns) or name not in self._columns[at]:
             return np.full(self.items, ABSENT)
         return self._columns[at][name].values()
 
-    def _row(
-        self,
-        group: str,
-        figure: Figure,
-        before: int,
-        after: int | None,
-    ) -> Row | None:
+    def _row(self, group: str, figure: Figure) -> Row | None:
         """None where it applies to nothing."""
-        one, other, answer = self._pair(figure.name, before, after)
+        one, other, answer = self._pair(figure.name)
         strata = list(answer) if figure.balanced and len(set(answer)) > 1 else None
-        return _row(group, figure, one, None if after is None else other, strata)
+        return _row(group, figure, one, other if self._paired else None, strata)
 
-    def _by_category(self, figure: Figure, before: int, after: int | None) -> Iterator[Row | None]:
+    def _by_category(self, figure: Figure) -> Iterator[Row | None]:
         """The headline in each category, where there are several."""
         category = self._category.values()
         names = [name for name in self._categories if name][:MOST_CATEGORIES]
         if len(names) < 2:
             return
-        one, other, applies = self._both(figure.name, before, after)
+        one, other, applies = self._both(figure.name)
         for name in names:
             inside = applies & (category == self._categories[name])
             if inside.sum() >= FEWEST_OF_CATEGORY:
                 called = replace(figure, name=name, balanced=False)
-                second = None if after is None else other[inside]
+                second = other[inside] if self._paired else None
                 yield _row("category", called, one[inside], second, None)
 
-    def _at_equal_length(self, before: int, after: int | None) -> Row | None:
+    def _at_equal_length(self) -> Row | None:
         """The win rate where both replies are as long (see `guard`)."""
-        candidate = before if after is None else after
-        if LENGTH_RATIO not in self._columns[candidate]:
+        candidate = self._columns[1 if self._paired else 0]
+        if LENGTH_RATIO not in candidate:
             return None
-        won, ratio = (
-            self._columns[candidate][name].values() for name in ("win rate", LENGTH_RATIO)
-        )
+        won, ratio = (candidate[name].values() for name in ("win rate", LENGTH_RATIO))
         there = np.isfinite(won) & np.isfinite(ratio)
         gain = intercept((won[there] - 0.5).tolist(), ratio[there].tolist())
         if gain is None:
@@ -263,7 +252,7 @@ class Sheet:
         rate = Interval(value, low, high, gain.n, method=gain.method)
         half = Interval(0.5, 0.5, 0.5, gain.n, method="by definition")
         row = Row("figure", "win rate at equal length", "share", "higher", rate, n=gain.n)
-        return row if after is None else replace(row, before=half, after=rate, difference=gain)
+        return replace(row, before=half, after=rate, difference=gain) if self._paired else row
 
 
 def _row(
