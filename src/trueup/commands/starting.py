@@ -9,7 +9,10 @@ Every command that calls models goes through these two, so they ask and stop in 
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
@@ -19,6 +22,9 @@ from trueup.errors import SettingsError
 from trueup.report.escaping import printable
 
 T = TypeVar("T")
+
+PATIENCE = 10.0
+"""Seconds for what was interrupted to put away what it has."""
 
 
 def agreed(paid: str, yes: bool, expected: Callable[[], None] | None = None) -> None:
@@ -43,9 +49,56 @@ def agreed(paid: str, yes: bool, expected: Callable[[], None] | None = None) -> 
 
 
 def running(work: Coroutine[Any, Any, T], if_interrupted: str) -> T:
-    """The one event loop; Ctrl-C ends it with a sentence and status 130."""
+    """The one event loop; Ctrl-C ends it with a sentence and status 130.
+
+    What is under way is put away first; a second Ctrl-C, or `PATIENCE` seconds, end that too.
+    """
+    said = f"\nStopped. {if_interrupted}"
+    before = signal.getsignal(signal.SIGINT)
     try:
-        return asyncio.run(work)
-    except KeyboardInterrupt:
-        typer.echo(f"\nStopped. {if_interrupted}", err=True)
+        return asyncio.run(_stoppable(work, said))
+    except (KeyboardInterrupt, _Stopped):
+        typer.echo(said, err=True)
         raise typer.Exit(130) from None
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, before)
+
+
+class _Stopped(Exception):
+    """The user has had enough."""
+
+
+async def _stoppable(work: Coroutine[Any, Any, T], said: str) -> T:
+    """The work, cancelled by an interrupt.
+
+    Python's own way raises `KeyboardInterrupt` wherever the loop is, the second time at least. Where
+    that is between a future and the task that waits for it, the task waits for ever.
+    """
+    loop, stopping = asyncio.get_running_loop(), False
+    task = loop.create_task(work)
+
+    def leave() -> None:
+        os.write(2, f"{said}\n".encode("utf-8", "replace"))  # safe wherever a signal comes
+        os._exit(130)
+
+    def stop() -> None:
+        task.cancel()
+        loop.call_later(PATIENCE, leave)
+
+    def interrupted(*_: object) -> None:
+        nonlocal stopping
+        if stopping:
+            leave()
+        stopping = True
+        loop.call_soon_threadsafe(stop)
+
+    here = threading.current_thread() is threading.main_thread()
+    if here and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, interrupted)
+    try:
+        return await task
+    except asyncio.CancelledError:
+        if stopping:
+            raise _Stopped from None
+        raise

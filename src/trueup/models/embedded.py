@@ -22,8 +22,9 @@ import threading
 import time
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from functools import cached_property
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -209,8 +210,10 @@ class Embedded:
                 f"{self.path} could not be loaded ({error}): see that it is a whole GGUF file of a "
                 "text model and that memory suffices, or ask for fewer slots."
             ) from error
+        url = str(server.listening_address)
+        _awaited(url)
         self._held.append(server)
-        return str(server.listening_address)
+        return url
 
     def _settings(self, xllamacpp: Any) -> Any:
         settings = xllamacpp.CommonParams()
@@ -303,6 +306,20 @@ class LlamaSlots:
 
         query = f"?action={action}" if action else ""
         return await self._line.send(f"../{path}{query}", body, lambda: path, read)
+
+
+def _awaited(url: str) -> None:
+    """Wait until a server has answered once.
+
+    One that is let go of before its thread listens waits for that thread for ever.
+    """
+    # What else may be wrong with it is found by whoever asks it next.
+    with (
+        suppress(OSError, HTTPException),
+        closing(HTTPConnection(url.removeprefix("http://"), timeout=60)) as connection,
+    ):
+        connection.request("GET", "/health")
+        connection.getresponse().read()
 
 
 def bundled() -> Path:
