@@ -7,6 +7,7 @@ or from several, and from one that breaks.
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -16,13 +17,13 @@ import pytest
 
 from tests.models.fake_server import Body, FakeServer
 from tests.playing import data_file, pool_file
-from trueup import Job, Model, Request, Scripted, align
+from trueup import Job, Message, Model, Request, Sampling, Scripted, align
 from trueup.models.balanced import Balanced
 from trueup.models.endpoint import Endpoint
 from trueup.models.pace import Pace
 
 from .proxy import FaultProxy
-from .world import PATIENT, deterministic, said
+from .world import PATIENT, deterministic, drawn, said
 
 
 def a_job(folder: Path, out: str, **settings: Any) -> Job:
@@ -110,3 +111,33 @@ async def test_from_one_server_from_several_and_from_one_that_breaks(tmp_path: P
             found.append(await aligned(a_job(tmp_path, f"run-{number}", calls=40), model))
     assert found == [found[0]] * 4
     assert all(server.seen for server in servers)
+
+
+def now_and_then(body: Body, place: int) -> str:
+    """Prose for one schema in three, the right shape where it is asked for in words."""
+    if "response_format" in body:
+        return "Good." if drawn(body, place) % 3 == 0 else said(body, place)
+    _, told, schema = body["messages"][-1]["content"].rpartition("JSON schema:\n{")
+    if not told:
+        return said(body, place)
+    asked = {"json_schema": {"schema": json.loads("{" + schema)}}
+    return said(body | {"response_format": asked}, place)
+
+
+async def test_from_one_that_obeys_schemas_now_and_then_whatever_it_was_asked_before(
+    tmp_path: Path,
+) -> None:
+    schema = {"type": "object", "properties": {"score": {"type": "object"}}}
+    turns = (Message("user", "How good is it?"),)
+    before = [Request(turns, Sampling(seed=seed), schema) for seed in range(200)]
+    found = []
+    for asked, at_once in (([], 1), (before, 64)):
+        async with deterministic(FakeServer()) as server:
+            model = Endpoint(
+                server.url, "fake", identity="the same", concurrency=at_once, patience=PATIENT
+            )
+            await asyncio.gather(*map(model.reply, asked))
+            server.write = now_and_then
+            found.append(await aligned(a_job(tmp_path, f"run-{at_once}", calls=40), model))
+    assert found[0] == found[1]
+    assert model.quirks, "it never slipped"

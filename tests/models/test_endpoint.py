@@ -255,12 +255,78 @@ async def test_a_schema_that_is_refused_is_asked_for_in_words_from_then_on(
     assert asked.startswith("rate\n\n") and json.dumps(SCORE, sort_keys=True) in asked
     assert [record.getMessage() for record in caplog.records] == list(model.quirks)
     assert model.quirks == (
-        f"{server.url}/v1 obeys no JSON schema: the shape is asked for in words, read and asked "
-        "for again (it refused one).",
+        f"{server.url}/v1 does not obey every JSON schema: then the shape is asked for in words, "
+        "and again (it refused one).",
     )
 
 
-async def test_a_schema_that_is_silently_ignored_is_noticed(
+async def test_a_schema_that_is_refused_speaks_for_no_other(
+    server: FakeServer, model: Endpoint
+) -> None:
+    server.refuses(
+        lambda body: "why" in json.dumps(body.get("response_format")),
+        400,
+        "Invalid schema for response_format 'reply': 'why' must be required",
+    )
+    server.write = lambda body, place: '{"score": 4}'
+    plain = {key: value for key, value in SCORE.items() if key != "properties"}
+    for schema in (SCORE, plain, SCORE):
+        await model.reply(ask(schema=schema))
+    assert ["response_format" in body for body in server.bodies()] == [True, False, True, False]
+
+
+async def test_a_number_of_choices_that_is_refused_speaks_for_no_other(
+    server: FakeServer, model: Endpoint
+) -> None:
+    server.refuses(lambda body: body.get("n", 1) > 2, 400, "n must be at most 2")
+    for n in (3, 2, 3):
+        assert len((await model.reply(ask(n=n))).choices) == n
+    assert [body.get("n", 1) for body in server.bodies()] == [3, 1, 1, 1, 2, 1, 1, 1]
+
+
+async def test_what_was_asked_before_decides_no_reply(server: FakeServer) -> None:
+    """Decided by the request alone: prose for a schema, one choice of several, no probabilities."""
+
+    def number(body: dict[str, Any]) -> int:
+        return int(body["messages"][0]["content"].split()[0])
+
+    def write(body: dict[str, Any], place: int) -> str:
+        if "response_format" in body and number(body) % 3 == 0:
+            return "I like it."
+        return json.dumps({"score": number(body), "why": f"{sorted(body)} {place}"})
+
+    usual = server._completion
+
+    def completion(body: dict[str, Any], *, chat: bool) -> dict[str, Any]:
+        server.draws_n = number(body) % 4 > 0
+        return usual(body, chat=chat)
+
+    server._completion = completion  # type: ignore[method-assign]
+    server.write = write
+    probable = server.logprobs
+    server.logprobs = lambda body: probable(body) if number(body) % 5 else None
+    asked = [
+        ask(f"{i} is good", **settings)
+        for i in range(8)
+        for settings in ({"schema": SCORE}, {"n": 3}, {"top_logprobs": 2})
+    ]
+
+    async def told(order: list[int]) -> dict[int, object]:
+        model = Endpoint(server.url, "fake", patience=HASTY)
+        found: dict[int, object] = {}
+        for place in order:
+            try:
+                found[place] = (await model.reply(asked[place])).choices
+            except ModelRefused as refused:
+                found[place] = str(refused)
+        await model.close()
+        return found
+
+    order = list(range(len(asked)))
+    assert await told(order) == await told(order[::-1]) == await told([*order[9:], *order[:9]])
+
+
+async def test_a_schema_that_is_silently_ignored_is_noticed_each_time(
     server: FakeServer, model: Endpoint
 ) -> None:
     server.write = lambda body, place: (
@@ -268,8 +334,9 @@ async def test_a_schema_that_is_silently_ignored_is_noticed(
     )
     reply = await model.reply(ask("rate", schema=SCORE))
     assert timeless(reply) == said('{"score": 2}', usage=USAGE + USAGE)
-    await model.reply(ask("rate", schema=SCORE))
-    assert ["response_format" in body for body in server.bodies()] == [True, False, False]
+    assert timeless(await model.reply(ask("rate", schema=SCORE))) == timeless(reply)
+    assert ["response_format" in body for body in server.bodies()] == [True, False] * 2
+    assert len(model.quirks) == 1
 
 
 async def test_one_slip_of_a_server_with_schemas_is_mended_and_not_held_against_it(
@@ -306,7 +373,7 @@ async def test_a_reply_cut_off_by_length_is_no_evidence_against_schemas(
     assert (len(server.seen), model.quirks) == (1, ())
 
 
-async def test_many_at_once_all_get_their_shape_when_the_first_finds_the_lack(
+async def test_many_at_once_all_get_their_shape(
     server: FakeServer, model: Endpoint, caplog: pytest.LogCaptureFixture
 ) -> None:
     server.write = lambda body, place: (
@@ -326,7 +393,7 @@ async def test_a_server_that_ignores_n_is_asked_several_times(
     first = await model.reply(ask(n=3, seed=10))
     second = await model.reply(ask(n=3, seed=10))
     assert timeless(first) == timeless(second) == said(*texts, usage=USAGE + USAGE + USAGE)
-    assert [body.get("n") for body in server.bodies()] == [3] + [None] * 5
+    assert [body.get("n") for body in server.bodies()] == [3, None, None] * 2
     assert len(model.quirks) == 1
 
 
@@ -419,8 +486,16 @@ async def test_without_log_probabilities_those_who_need_them_are_told(
     for _ in range(2):
         with pytest.raises(ModelRefused, match=r"no token log-probabilities.*use a judge"):
             await model.reply(ask(top_logprobs=2))
-    assert len(server.seen) == 1
+    # What is missing without a word is asked for again, and says nothing of the next request.
+    assert len(server.seen) == (1 if refusing else 6)
     assert (await model.reply(ask())).choices[0].logprobs is None
+
+
+async def test_log_probabilities_that_are_missing_for_once_are_asked_for_again(
+    server: FakeServer, model: Endpoint
+) -> None:
+    server.next(says('{"choices": [{"message": {"content": "hello!"}}]}'))
+    assert (await model.reply(ask(top_logprobs=2))).choices[0].logprobs
 
 
 async def test_half_a_character_without_a_log_probability_is_a_reply(

@@ -120,7 +120,7 @@ async def test_a_server_that_ignores_grammars_is_not_believed() -> None:
             with pytest.raises(ModelRefused):
                 await model.reply(long)
         await model.close()
-    assert len(server.bodies()) == 1 and len(model.quirks) == 1
+    assert len(server.bodies()) == 2 and len(model.quirks) == 1
 
 
 async def test_a_character_cut_in_two_by_the_limit_is_no_lack() -> None:

@@ -2,19 +2,24 @@
 
     can = Capabilities("http://localhost:8000/v1")
     can.lacks("seed", "it answered 400 to a seed")
-    can.do("seed")        # False from now on
+    can.do("seed")                            # False from now on
+    can.lacks("n", "it refused one", 8)       # so many, and no other number
+    can.missed("schema", "it wrote prose")    # said to the user, and nothing else
     can.quirks            # ("http://localhost:8000/v1 takes no seed (...): ...",)
 
 Servers that speak the same protocol differ in what they understand, and none says so in advance.
-So everything is tried, and an answer that blames one field (or silently leaves something out) is
-kept here. `blamed` reads such answers. How a lack is worked around is the endpoint's business.
+So everything is tried, and an answer that refuses a field is kept here: it holds for every request
+with that field, whichever came first. What an answer silently leaves out says nothing of the next
+one. It is made good for that request alone, or replies would depend on the order of arrival, and
+on what was asked before a run was cut off. `blamed` reads refusals. How a lack is worked around is
+the endpoint's business.
 """
 
 from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Hashable
 from typing import Literal
 
 log = logging.getLogger("trueup")
@@ -36,7 +41,7 @@ Feature = Literal[
 
 _WITHOUT: dict[Feature, str] = {
     "raw": "continues no raw text: only conversations can be asked",
-    "schema": "obeys no JSON schema: the shape is asked for in words, read and asked for again",
+    "schema": "does not obey every JSON schema: then the shape is asked for in words, and again",
     "logprobs": "reports no token log-probabilities: likelihood judges cannot use it",
     "n": "draws one reply at a time: several replies are several requests",
     "seed": "takes no seed: its replies are repeatable only from the store",
@@ -81,19 +86,24 @@ class Capabilities:
 
     def __init__(self, server: str) -> None:
         self._server = server
-        self._lacking: dict[Feature, str] = {}
+        self._lacking: set[tuple[Feature, Hashable]] = set()
+        self._said: dict[Feature, str] = {}
         self._proven: set[Feature] = set()
 
-    def do(self, feature: Feature) -> bool:
-        """Whether the feature is still believed in."""
-        return feature not in self._lacking
+    def do(self, feature: Feature, value: Hashable = None) -> bool:
+        """Whether the feature, or that value of it, is still believed in."""
+        return (feature, value) not in self._lacking
 
-    def lacks(self, feature: Feature, because: str) -> None:
-        """Remember a lack and warn of it; only the first time."""
-        if feature in self._lacking:
-            return
-        self._lacking[feature] = f"{self._server} {_WITHOUT[feature]} ({because})."
-        log.warning(self._lacking[feature])
+    def lacks(self, feature: Feature, because: str, value: Hashable = None) -> None:
+        """Remember a lack, of that value where only the value was refused, and warn of it."""
+        self._lacking.add((feature, value))
+        self.missed(feature, because)
+
+    def missed(self, feature: Feature, because: str) -> None:
+        """Warn of what one answer left out; only the first time."""
+        if feature not in self._said:
+            self._said[feature] = f"{self._server} {_WITHOUT[feature]} ({because})."
+            log.warning(self._said[feature])
 
     def did(self, features: Collection[Feature]) -> None:
         """Remember what the server was seen to do."""
@@ -105,8 +115,8 @@ class Capabilities:
 
     @property
     def quirks(self) -> tuple[str, ...]:
-        """One plain sentence per lack, in the order found."""
-        return tuple(self._lacking.values())
+        """One plain sentence per feature, in the order found."""
+        return tuple(self._said.values())
 
 
 def blamed(message: str, param: str | None, sent: Collection[Feature]) -> Feature | None:

@@ -5,10 +5,10 @@
     doubts.settled(reply, request)          # the same for the third time: so be it
 
 A reply that ended for its length before it had it, one that a filter cut, log-probabilities that
-are no numbers: some servers do that now and then under load, and a search would learn from it. Who
-means it says it again. What was said three times alike, or a fourth time, is taken. (Twice alike
-was not enough: at 30% faults one search in twenty ended with another prompt.) All of them were paid
-for, so the reply that is taken has the cost of those that were not.
+are missing or no numbers: some servers do that now and then under load, and a search would learn
+from it. Who means it says it again. What was said three times alike, or a fourth time, is taken.
+(Twice alike was not enough: at 30% faults one search in twenty ended with another prompt.) All of
+them were paid for, so the reply that is taken has the cost of those that were not.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from trueup.models.line import Again
-from trueup.models.wire import FLOOR
-from trueup.types import Reply, Request
+from trueup.models.wire import FLOOR, HALF_CHARACTER
+from trueup.types import Choice, Reply, Request
 
 MOST, ALIKE = 3, 2
 """Answers to one request that may be doubted, and how many of them may be the same."""
@@ -49,6 +49,17 @@ def doubtful(reply: Reply, request: Request) -> str | None:
             return "a filter cut the answer"
         if choice.finish == "length" and 0 < out < request.sampling.max_tokens:
             return f"the answer ended for its length after {out} tokens"
+        if request.top_logprobs > 0 and keeps_silent(choice):
+            return "the answer has no log-probabilities"
         if choice.logprobs and all(token.logprob == FLOOR for token in choice.logprobs):
             return "no log-probability is a number"
     return None
+
+
+def keeps_silent(choice: Choice) -> bool:
+    """Whether log-probabilities are missing.
+
+    Half a character that the limit cut off comes without one (llama.cpp): that is no sign of a
+    server that has none, and asking again would bring the same.
+    """
+    return not choice.logprobs and choice.text.strip(HALF_CHARACTER) != ""

@@ -6,14 +6,16 @@
     model.quirks                             # what this server turned out not to do
 
 One idea: the caller sends one kind of request and gets one kind of reply, whatever the server.
-What a server cannot do is found out by the first request that needs it and worked around from
-then on (`capabilities.py`); what fails is asked again with growing waits (`patience.py`); what is
-refused is said in a sentence with its remedy (`refusals.py`); the JSON is in `wire.py`. It keeps
-no replies, counts no money and balances nothing.
+What a server refuses to do is found out by the first request that needs it and worked around from
+then on (`capabilities.py`); what it leaves out without a word is made good for that request alone,
+so that no reply depends on what was asked before; what fails is asked again with growing waits
+(`patience.py`); what is refused is said in a sentence with its remedy (`refusals.py`); the JSON is
+in `wire.py`. It keeps no replies, counts no money and balances nothing.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import replace
@@ -27,7 +29,7 @@ from trueup.errors import ModelError, ModelRefused, SettingsError
 from trueup.models import shape, wire
 from trueup.models.address import address
 from trueup.models.capabilities import Capabilities
-from trueup.models.doubts import Doubts
+from trueup.models.doubts import Doubts, keeps_silent
 from trueup.models.line import Again, Answer, Line
 from trueup.models.model import Embeddings
 from trueup.models.pace import Pace
@@ -50,8 +52,8 @@ ALSO: ContextVar[Mapping[str, Any]] = ContextVar("also", default=NOTHING)
 what: a slot, say. For whoever knows the server."""
 
 
-class _NoSchemas(Exception):
-    """The server turned out, while being asked, to have no schemas: start again in words."""
+class _Otherwise(Exception):
+    """The server refused a schema or several choices: start again in the other way."""
 
 
 class Endpoint:
@@ -90,7 +92,6 @@ class Endpoint:
         self._can = Capabilities(str(self._server))
         self._most = most_choices
         self._trusted = trusted
-        self._shaped = self._misshaped = 0
 
     def __repr__(self) -> str:
         return f"Endpoint({str(self._server)!r}, {self._model!r})"
@@ -113,23 +114,22 @@ class Endpoint:
             raise SettingsError(f"Asked for {request.sampling.n} replies: ask for 1 or more.")
         if request.forced is not None:
             return await self._made_to_say(request, request.forced)
-        if request.schema is not None and not self._can.do("schema"):
+        if request.schema is not None and not self._can.do("schema", _schema(request)):
             return await each(request, 0, self._asked_in_words)
-        if request.sampling.n > 1 and not self._can.do("n"):
+        if request.sampling.n > 1 and not self._can.do("n", request.sampling.n):
             return await each(request, 0, self.reply)
         if self._most is not None and request.sampling.n > self._most:
             return await each(request, 0, self.reply, at_once=self._most)
         try:
             reply = await self._ask(request)
-        except _NoSchemas:
+        except _Otherwise:
             return await self.reply(request)
-        missing = request.sampling.n - len(reply.choices)
-        if missing > 0:
-            self._can.lacks("n", f"it gave {len(reply.choices)} of {request.sampling.n}")
+        if request.schema is not None:
+            reply = await self._in_shape(request, request.schema, reply)
+        if len(reply.choices) < request.sampling.n:
+            self._can.missed("n", f"it gave {len(reply.choices)} of {request.sampling.n}")
             reply = joined([reply, await each(request, len(reply.choices), self.reply)])
-        if request.schema is None:
-            return reply
-        return await self._in_shape(request, request.schema, reply)
+        return reply
 
     async def embed(self, texts: Sequence[str]) -> Embeddings:
         """Unit vectors from the server's embedding endpoint, one row a text."""
@@ -164,16 +164,19 @@ class Endpoint:
         if not self._can.do("forced"):
             raise self._not_forced()
         tokens = (await self._tokens(text))[: request.sampling.max_tokens]
+        sampling = replace(request.sampling, max_tokens=max(1, len(tokens)))
+        told = replace(request, sampling=sampling, schema=None, top_logprobs=1)
+        doubts = Doubts()
 
         def read(written: wire.Written, answer: Answer) -> Reply | Meaning | None:
             if answer.status == 200:
-                return self._read(answer, request, written)
+                return self._believed(answer, told, written, doubts)
             if answer.status >= 500 and "grammar" in wire.read_complaint(answer.raw).text:
                 return None
             return self._meaning(answer, written)
 
         found = await self._sent(
-            replace(request, schema=None, top_logprobs=1),
+            told,
             lambda: wire.forced(request, self._model, self._can, tokens),
             read,
         )
@@ -182,10 +185,8 @@ class Endpoint:
         said = found.choices[0].logprobs or ()
         # The bytes of a character that the limit cuts in two are not reported.
         if len(said) < len(tokens) - LONGEST_CHARACTER:
-            if not self._can.proven("forced"):
-                self._can.lacks("forced", f"it said {len(said)} of {len(tokens)} tokens")
+            self._can.missed("forced", f"it said {len(said)} of {len(tokens)} tokens")
             raise self._not_forced()
-        self._can.did({"forced"})
         exactly = replace(found.choices[0], logprobs=said[: len(tokens)])
         return replace(found, choices=(exactly,))
 
@@ -223,16 +224,20 @@ class Endpoint:
         """The reply to a request with a schema, after seeing that the schema was obeyed.
 
         A choice cut off by length or filter is no evidence. One that was finished otherwise is
-        mended, or asked for again in words; a server that does so too often ignores schemas.
+        mended, or asked for again in words. So a server that ignores schemas is paid two answers
+        for each request: to learn from the first would make replies depend on which that was.
         """
-        ends = enumerate(choice.finish for choice in reply.choices)
-        done = [place for place, end in ends if end in ("stop", "unknown")]
-        bad = [place for place in done if not shape.obeyed(reply.choices[place].text, schema)]
-        self._shaped += len(done) - len(bad)
-        self._misshaped += len(bad)
-        if 2 * self._misshaped > self._shaped and bad:
-            self._can.lacks("schema", "it wrote something else")
-        return await shape.mended(request, reply, bad, self._ask)
+        bad = [
+            place
+            for place, choice in enumerate(reply.choices)
+            if choice.finish in ("stop", "unknown") and not shape.obeyed(choice.text, schema)
+        ]
+
+        async def again(told: Request) -> Reply:
+            self._can.missed("schema", "it wrote something else")
+            return await self._ask(told)
+
+        return await shape.mended(request, reply, bad, again)
 
     async def _ask(self, request: Request) -> Reply:
         """The server's answer, once it is believed."""
@@ -241,10 +246,7 @@ class Endpoint:
         def read(written: wire.Written, answer: Answer) -> Reply | Meaning:
             if answer.status != 200:
                 return self._meaning(answer, written)
-            reply = self._read(answer, request, written)
-            if self._trusted or not isinstance(reply, Reply):
-                return reply
-            return doubts.settled(reply, request)
+            return self._believed(answer, request, written, doubts)
 
         return await self._sent(
             request, lambda: wire.written(request, self._model, self._can), read
@@ -259,8 +261,6 @@ class Endpoint:
         """Send, learning what the server lacks until it answers."""
         while True:
             self._see_possible(request)
-            if request.schema is not None and not self._can.do("schema"):
-                raise _NoSchemas
             written = write()
             found = await self._line.send(
                 written.path,
@@ -272,6 +272,13 @@ class Endpoint:
                 return found
             if found.lacks is None:
                 raise await self._refusal(found)
+            # Of schemas, and of how many choices, a server may refuse one and take the next.
+            if found.lacks == "schema":
+                self._can.lacks("schema", "it refused one", _schema(request))
+                raise _Otherwise
+            if found.lacks == "n":
+                self._can.lacks("n", "it refused one", request.sampling.n)
+                raise _Otherwise
             self._can.lacks(found.lacks, "it refused one")
 
     def _see_possible(self, request: Request) -> None:
@@ -282,10 +289,13 @@ class Endpoint:
                 "server with /completions, or a chat model with the chat format."
             )
         if request.top_logprobs > 0 and not self._can.do("logprobs"):
-            raise ModelRefused(
-                f"{self._server} reports no token log-probabilities for {self._model}: use a "
-                "judge that writes its verdict, or a server that reports them."
-            )
+            raise self._no_logprobs()
+
+    def _no_logprobs(self) -> ModelRefused:
+        return ModelRefused(
+            f"{self._server} reports no token log-probabilities for {self._model}: use a judge "
+            "that writes its verdict, or a server that reports them."
+        )
 
     def _read(self, answer: Answer, request: Request, written: wire.Written) -> Reply | Meaning:
         data = answer.data()
@@ -294,23 +304,23 @@ class Endpoint:
         reply = wire.read_reply(data, request, answer.seconds)
         self._can.did(written.sent - {"schema", "logprobs"})
         if not wire.reports_usage(data):
-            self._can.lacks("usage", "the answer has none")
-        return self._with_logprobs(reply, request) if request.top_logprobs > 0 else reply
+            self._can.missed("usage", "the answer has none")
+        return reply
 
-    def _with_logprobs(self, reply: Reply, request: Request) -> Reply:
-        """The reply, when every token it wrote has a log-probability.
-
-        Half a character that the limit cut off comes without one (llama.cpp): that is no sign of a
-        server that has none, and asking again would bring the same.
-        """
-        halves = wire.HALF_CHARACTER
-        if any(choice.text.strip(halves) and not choice.logprobs for choice in reply.choices):
-            if self._can.proven("logprobs"):
-                raise wire.Unreadable("the answer lacks the log-probabilities it gave before")
-            self._can.lacks("logprobs", "the answer has none")
-            self._see_possible(request)
-        if any(choice.logprobs for choice in reply.choices):
-            self._can.did({"logprobs"})
+    def _believed(
+        self, answer: Answer, request: Request, written: wire.Written, doubts: Doubts
+    ) -> Reply | Meaning:
+        """The answer, once it is believed; log-probabilities that were asked for are in it."""
+        reply = self._read(answer, request, written)
+        if isinstance(reply, Meaning):
+            return reply
+        if not self._trusted:
+            reply = doubts.settled(reply, request)
+        if request.top_logprobs == 0:
+            return reply
+        if any(map(keeps_silent, reply.choices)):
+            self._can.missed("logprobs", "an answer has none")
+            raise self._no_logprobs()
         known = tuple(replace(choice, logprobs=choice.logprobs or ()) for choice in reply.choices)
         return replace(reply, choices=known)
 
@@ -371,6 +381,10 @@ class Endpoint:
         return ModelRefused(
             f"{self._server} has no model {self._model!r}: name another.{there}{more}"
         )
+
+
+def _schema(request: Request) -> str:
+    return json.dumps(request.schema, sort_keys=True)
 
 
 def _listed(answer: Answer) -> Answer:
