@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from trueup.errors import ModelUnavailable, SettingsError
+from trueup.errors import ModelRefused, ModelUnavailable, SettingsError
 from trueup.models.balanced import Balanced
 from trueup.models.embedded import Embedded
 from trueup.models.endpoint import Endpoint
@@ -38,8 +38,10 @@ async def server() -> AsyncIterator[FakeServer]:
 async def sent_key(name: str, server: FakeServer, **settings: Any) -> str | None:
     """The Authorization header that a model of that name sends."""
     model = open_model(name, **settings)
-    await model.reply(Request((Message("user", "hi"),)))
-    await model.close()
+    try:
+        await model.reply(Request((Message("user", "hi"),)))
+    finally:
+        await model.close()
     return server.seen[-1].headers.get("Authorization")
 
 
@@ -160,7 +162,7 @@ async def test_the_own_variable_is_sent_to_the_named_server(
     name = f"endpoint:{server.url}#fake"
     assert await sent_key(name, server) is None
     monkeypatch.setenv("OPENAI_API_KEY", "sk-openai")
-    assert await sent_key(name, server) is None  # plain HTTP: everyone between could read it
+    assert await sent_key(name, server) is None  # it was made for another company
     assert await sent_key(name, server, api_key_env="OPENAI_API_KEY") == "Bearer sk-openai"
     monkeypatch.setenv("TRUEUP_API_KEY", "sk-own\n")
     assert await sent_key(name, server) == "Bearer sk-own"
@@ -188,27 +190,45 @@ async def test_a_key_file_is_read_only_when_nobody_else_can(
 
 
 @pytest.mark.parametrize(
-    ("name", "variable"),
+    ("name", "variables"),
     [
-        ("openrouter:m", "OPENROUTER_API_KEY"),
-        ("endpoint:https://openrouter.ai/api/v1#m", "OPENROUTER_API_KEY"),
-        ("openai:m", "OPENAI_API_KEY"),
-        ("endpoint:https://host/v1#m", "TRUEUP_API_KEY"),
-        ("ollama:m", "TRUEUP_API_KEY"),
+        ("openrouter:m", ["OPENROUTER_API_KEY", "TRUEUP_API_KEY"]),
+        ("endpoint:https://eu.openrouter.ai/v1#m", ["OPENROUTER_API_KEY", "TRUEUP_API_KEY"]),
+        ("openai:m", ["OPENAI_API_KEY", "TRUEUP_API_KEY"]),
+        ("endpoint:https://eu.api.openai.com/v1#m", ["OPENAI_API_KEY", "TRUEUP_API_KEY"]),
+        ("endpoint:http://api.openai.com/v1#m", ["TRUEUP_API_KEY"]),
+        ("endpoint:https://other-company.example/v1#m", ["TRUEUP_API_KEY"]),
+        ("endpoint:https://myapi.openai.com.example/v1#m", ["TRUEUP_API_KEY"]),
+        ("endpoint:https://notopenrouter.ai/v1#m", ["TRUEUP_API_KEY"]),
+        ("ollama:m", ["TRUEUP_API_KEY"]),
     ],
 )
-def test_the_variable_to_set_is_the_one_of_the_server(
-    name: str, variable: str, monkeypatch: pytest.MonkeyPatch
+def test_a_key_goes_to_the_servers_it_is_for(
+    name: str, variables: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[dict[str, Any]] = []
     monkeypatch.setattr("trueup.models.named.Endpoint", lambda *_, **kw: made.append(kw))
     open_model(name)
-    for other in VARIABLES:
-        if other != "TRUEUP_API_KEY_FILE":
-            monkeypatch.setenv(other, f"key of {other}")
+    for variable in VARIABLES:
+        if variable != "TRUEUP_API_KEY_FILE":
+            monkeypatch.setenv(variable, f"key of {variable}")
+    for variable in variables:
+        open_model(name)
+        monkeypatch.delenv(variable)
     open_model(name)
     keys = [(one["api_key"], one["api_key_env"]) for one in made]
-    assert keys == [(None, variable), (f"key of {variable}", variable)]
+    none = (None, " or ".join(variables))
+    assert keys == [none, *((f"key of {one}", one) for one in variables), none]
+
+
+async def test_whose_key_is_for_others_is_told_which_is_sent(
+    server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-openai")
+    server.key = "sk-own"
+    told = r"without a key \(401\): put a valid key .* variable TRUEUP_API_KEY\."
+    with pytest.raises(ModelRefused, match=told):
+        await sent_key(f"endpoint:{server.url}#fake", server)
 
 
 def test_a_hub_file_is_downloaded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -63,6 +63,9 @@ OWN_KEY = "TRUEUP_API_KEY"
 KEY_FILE = "TRUEUP_API_KEY_FILE"
 """The variable that names a file with the key instead."""
 
+_COMPANIES = {"api.openai.com": "OPENAI_API_KEY", "openrouter.ai": "OPENROUTER_API_KEY"}
+"""Whose servers, by what their hosts end in, and the variable whose key goes to no others."""
+
 _SECRET = re.compile(
     rf"//[^/#]*@|^\s*endpoint:([^#]*,)?[^/#]*@|[?&][^=&#]*({SECRET_NAMES})[^=&#]*=", re.IGNORECASE
 )
@@ -71,7 +74,7 @@ _SECRET = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class _Key:
-    """A key and the variable it came from, or should have come from."""
+    """A key and the variable it came from, or those it was looked for in."""
 
     variable: str
     secret: str | None
@@ -189,22 +192,21 @@ def _key(url: str, api_key_env: str | None) -> _Key:
             return _Key(variable, os.environ[variable])
         if variable == OWN_KEY and os.environ.get(KEY_FILE):
             return _Key(KEY_FILE, _kept(expanded(os.environ[KEY_FILE])))
-    return _Key(variables[0], None)
+    return _Key(" or ".join(variables), None)
 
 
 def _variables(url: str) -> tuple[str, ...]:
     """Which variables may hold a key for this server, first choice first."""
     try:
         parts = urlsplit(url if "://" in url else f"http://{url}")
-        host = parts.hostname or ""
+        host = f".{parts.hostname or ''}"
     except ValueError:
         return (OWN_KEY,)
-    if host == "openrouter.ai" or host.endswith(".openrouter.ai"):
-        return ("OPENROUTER_API_KEY", OWN_KEY)
-    if host == "api.openai.com":
-        return ("OPENAI_API_KEY", OWN_KEY)
-    # Many servers are set up with this variable; over plain HTTP everyone between could read it.
-    return (OWN_KEY, "OPENAI_API_KEY") if parts.scheme == "https" else (OWN_KEY,)
+    for company, variable in _COMPANIES.items():
+        # Over plain HTTP everyone between could read it.
+        if parts.scheme == "https" and host.endswith(f".{company}"):
+            return (variable, OWN_KEY)
+    return (OWN_KEY,)
 
 
 def _kept(path: Path) -> str:
