@@ -10,13 +10,16 @@ import numpy as np
 import pytest
 
 from trueup.errors import ModelRefused, ModelUnavailable, SettingsError
-from trueup.models.balanced import LONGEST_REST, Balanced, balanced
+from trueup.models.balanced import LONGEST_REST, LOOK, SLOWEST, Balanced, balanced
 from trueup.models.pace import Pace
 from trueup.models.patience import Patience
-from trueup.types import Choice, Message, Reply, Request
+from trueup.types import Choice, Message, Reply, Request, Sampling
 
 from .fake_server import FakeServer
 from .virtual import run
+
+LONG = 7
+"""The seed of a reply that takes a minute and a half, among others that take a second."""
 
 
 class Server:
@@ -40,7 +43,7 @@ class Server:
             if self.down:
                 await asyncio.sleep(0.1)
                 raise ModelUnavailable(f"{self.identity} is down")
-            await asyncio.sleep(self.seconds)
+            await asyncio.sleep(90 if request.sampling.seed == LONG else self.seconds)
             self.answered += 1
             return Reply((Choice(str(request.prompt)),))
 
@@ -49,7 +52,9 @@ class Server:
 
     async def check(self) -> None:
         self.checks += 1
-        if self.down or self.hangs:
+        if self.hangs and not self.down:
+            await asyncio.sleep(10**6)
+        if self.down:
             raise ModelUnavailable(f"{self.identity} is down")
 
     async def close(self) -> None:
@@ -124,9 +129,40 @@ def test_a_hanging_server_loses_its_requests_to_the_others() -> None:
         took = asyncio.get_running_loop().time()
         left = model.left_out
         await model.close()
-        return texts, left, took < 80
+        return texts, left, took < 1 + SLOWEST + LOOK + 5
 
     assert run(main()) == ([str(i) for i in range(32)], ("other",), True)
+
+
+def test_a_long_reply_is_paid_once_and_leaves_nobody_out() -> None:
+    async def main() -> tuple[int, float, tuple[str, ...]]:
+        one, other = Server("one"), Server("other")
+        model = of(one, other)
+        await replies(model, 16)
+        began = asyncio.get_running_loop().time()
+        long = Request("0", Sampling(seed=LONG))
+        await asyncio.gather(*(model.reply(long) for _ in range(9)))
+        took = asyncio.get_running_loop().time() - began
+        return one.asked + other.asked, took, model.left_out
+
+    assert run(main()) == (16 + 9, 90, ())
+
+
+def test_how_long_is_too_long_depends_on_what_is_asked() -> None:
+    async def main() -> float:
+        one, other = Server("one", at_once=1), Server("other", at_once=1)
+        model = of(one, other)
+        long = Request("0", Sampling(seed=LONG, max_tokens=2048))
+        await asyncio.gather(model.reply(long), model.reply(long))
+        await replies(model, 4)
+        one.hangs = True
+        began = asyncio.get_running_loop().time()
+        await replies(model, 2)
+        took = asyncio.get_running_loop().time() - began
+        await model.close()
+        return took
+
+    assert run(main()) < SLOWEST + LOOK + 4
 
 
 def test_when_all_are_gone_they_are_waited_for() -> None:

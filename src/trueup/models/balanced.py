@@ -5,20 +5,23 @@
 
 The servers are taken to give the same replies, so which one was asked is not part of the model's
 identity beyond the list of all. How much a server can take is learnt by its `Pace`; one that has
-twice the room is given twice the requests. A server that fails twice running, or that keeps a
-request far longer than the others ever did, is left out; its requests go elsewhere, and it is
-looked at now and then (`check`, which costs nothing) until it is back. Replies that came are never
-asked for again. It sends nothing itself: its members are `Endpoint`s or anything like them.
+twice the room is given twice the requests. A server that fails twice running is left out, and so
+is one that keeps a request far longer than the others ever did one of its kind, has answered
+nothing else meanwhile, and does not answer when it is looked at (`check`, which costs nothing): a
+long reply is paid once. The requests of one that is left out go elsewhere, and it is looked at now
+and then until it is back. Replies that came are never asked for again. It sends nothing itself: its
+members are `Endpoint`s or anything like them.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Hashable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from trueup.errors import ModelError, ModelUnavailable, SettingsError
 from trueup.models.endpoint import Endpoint
@@ -36,7 +39,9 @@ FAILURES = 2
 FIRST_REST, LONGEST_REST = 5.0, 60.0
 """Seconds until a server that was left out is looked at again; they double."""
 SLOWEST, TIMES_AS_SLOW = 60.0, 8.0
-"""A request is taken elsewhere after so many times what an answer ever took, and this at least."""
+"""A server is looked at after so many times what an answer ever took, and this at least."""
+LOOK = 20.0
+"""Seconds in which who is looked at must answer."""
 EACH = Patience(attempts=2)
 """With one server: there are others, so it is not waited for."""
 
@@ -60,8 +65,10 @@ class _Server:
     pace: Pace
     load: int = 0
     failures: int = 0
-    slowest: float = 0.0
-    """Seconds of its longest answer."""
+    answered: float = -math.inf
+    """When its last answer came, by the event loop's clock."""
+    slowest: dict[Hashable, float] = field(default_factory=dict)
+    """Seconds of its longest answer, by kind of request."""
     watch: asyncio.Task[None] | None = field(default=None)
     """Looks whether it is back; there is one while it is left out."""
 
@@ -107,10 +114,11 @@ class Balanced:
 
     async def reply(self, request: Request) -> Reply:
         """One reply of whichever server. Raises `ModelError` when none gives any."""
-        return await self._somewhere(lambda member: member.reply(request))
+        return await self._somewhere(lambda member: member.reply(request), _kind(request))
 
     async def embed(self, texts: Sequence[str]) -> Embeddings:
-        return await self._somewhere(lambda member: member.embed(texts))
+        kind = "embed", len(texts).bit_length()
+        return await self._somewhere(lambda member: member.embed(texts), kind)
 
     async def check(self) -> None:
         """See that one server at least answers, and that none refuses. Raises `ModelError`."""
@@ -135,7 +143,9 @@ class Balanced:
 
     # -- where a request goes ----------------------------------------------------------------
 
-    async def _somewhere(self, ask: Callable[[Member], Awaitable[T]]) -> T:
+    async def _somewhere(
+        self, ask: Callable[[Member], Coroutine[Any, Any, T]], kind: Hashable
+    ) -> T:
         """Ask the server with most room; when it fails, another, and at last the same again."""
         self._here()
         clock = asyncio.get_running_loop().time
@@ -147,7 +157,7 @@ class Balanced:
             began = clock()
             first = first if tried else began
             try:
-                found = await self._in_time(server, ask)
+                found = await self._in_time(server, ask(server.member), kind)
             except ModelUnavailable as error:
                 self._failed(server, str(error))
                 tried.append(server)
@@ -157,23 +167,39 @@ class Balanced:
             finally:
                 server.load -= 1
                 self._assign()
-            server.failures = 0
-            server.slowest = max(server.slowest, clock() - began)
+            server.failures, server.answered = 0, clock()
+            server.slowest[kind] = max(server.slowest.get(kind, 0.0), clock() - began)
             return found
 
-    async def _in_time(self, server: _Server, ask: Callable[[Member], Awaitable[T]]) -> T:
-        others = [one for one in self._servers if one is not server and one.watch is None]
-        usual = max((one.slowest for one in others), default=0.0)
-        limit = max(SLOWEST, TIMES_AS_SLOW * usual) if usual else None
+    async def _in_time(self, server: _Server, asked: Coroutine[Any, Any, T], kind: Hashable) -> T:
+        """The answer, waited for as long as the server seems to work on it."""
+        asking = asyncio.ensure_future(asked)
+        clock = asyncio.get_running_loop().time
+        began = clock()
         try:
-            async with asyncio.timeout(limit):
-                return await ask(server.member)
-        except TimeoutError as error:
-            server.failures = FAILURES
-            raise ModelUnavailable(
-                f"{server.member.identity} gave no answer in {limit:.0f} seconds, far longer than "
-                "the other servers of this model take: see whether it hangs."
-            ) from error
+            while True:
+                since = clock()
+                await asyncio.wait([asking], timeout=self._limit(server, kind))
+                lives = asking.done() or server.answered > since or await _answers(server.member)
+                if asking.done():
+                    return asking.result()
+                if not lives:
+                    break
+        finally:
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
+        server.failures = FAILURES
+        raise ModelUnavailable(
+            f"{server.member.identity} gave no answer in {clock() - began:.0f} seconds, far longer "
+            "than the other servers of this model take, nor to a look: see whether it hangs."
+        )
+
+    def _limit(self, server: _Server, kind: Hashable) -> float | None:
+        """Seconds after which a server is looked at that has not answered; None while none knows
+        how long such requests take."""
+        others = (one for one in self._servers if one is not server and one.watch is None)
+        usual = max((one.slowest.get(kind, 0.0) for one in others), default=0.0)
+        return max(SLOWEST, TIMES_AS_SLOW * usual) if usual else None
 
     async def _room(self, tried: Sequence[_Server]) -> _Server:
         """A place at a server. Raises `ModelUnavailable` when all stay left out."""
@@ -250,6 +276,22 @@ class Balanced:
             self._gone = None
             for server in self._servers:
                 server.watch, server.load, server.failures = None, 0, 0
+
+
+def _kind(request: Request) -> Hashable:
+    """What takes about as long: as much to read, by powers of two, and as much to write at most."""
+    length = len(request.content()).bit_length()
+    sampling, shaped = request.sampling, request.schema is not None
+    return length, sampling.max_tokens, sampling.n, shaped, request.forced is not None
+
+
+async def _answers(member: Member) -> bool:
+    try:
+        async with asyncio.timeout(LOOK):
+            await member.check()
+    except (ModelError, TimeoutError):
+        return False
+    return True
 
 
 def balanced(
