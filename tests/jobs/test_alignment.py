@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from trueup import (
     JudgeError,
     Message,
     ModelError,
+    ModelUnavailable,
     Outcome,
     Price,
     Query,
@@ -41,6 +43,16 @@ def a_job(folder: Path, **settings: object) -> Job:
         "out": str(folder / "run"),
     }
     return Job.of(usual | settings)
+
+
+def pleased(request: Request) -> str:
+    """A judge that chooses two criteria and gives 4 of 5."""
+    names = list((request.schema or {})["properties"])
+    if "criteria" in names:
+        return json.dumps({"reasoning": "as ever", "criteria": ["Clarity", "Helpfulness"]})
+    asked = "".join(str(one) for one in request.prompt)
+    assert "BEGIN" in asked or "reply" in asked.lower()
+    return json.dumps({name: {"reason": "fine", "score": 4} for name in names})
 
 
 async def run(job: Job, script: Callable[[Request], str] = naive) -> tuple[Outcome, Scripted]:
@@ -133,6 +145,43 @@ async def test_a_run_that_was_cut_off_goes_on_and_pays_nothing_twice(tmp_path: P
     ).read_bytes()
     assert len(asked) + len(rest.requests) == len(policy.requests)
     assert not set(map(Request.content, asked)) & set(map(Request.content, rest.requests))
+
+
+@pytest.mark.parametrize("role", ["policy", "judge"])
+@pytest.mark.parametrize("part", ["search", "held-out"])
+async def test_a_run_that_a_model_left_is_not_over(tmp_path: Path, role: str, part: str) -> None:
+    """An account without credit is no reply that could not be had: its run would be worthless."""
+
+    def models(last: float = math.inf) -> dict[str, Scripted]:
+        def until_gone(name: str, script: Callable[[Request], str]) -> Callable[[Request], str]:
+            def answer(request: Request) -> str:
+                if name == role and last < len(found[name].requests) <= last + 4:
+                    raise ModelUnavailable("Top up the account.")
+                return script(request)
+
+            return answer
+
+        scripts = {"policy": naive, "judge": pleased}
+        found = {name: Scripted(until_gone(name, of), name) for name, of in scripts.items()}
+        return found
+
+    def job(out: str) -> Job:
+        settings = {"judge": "dynamic", "judge_model": "ollama:judge", "calls": 60}
+        return a_job(tmp_path, out=str(tmp_path / out), **settings)
+
+    whole = await align(job("whole"), models=models())
+    costs = whole.results["costs"]["in_all"]
+    searched, measured = (costs[name]["calls_paid"] for name in (role, f"{role} (held-out)"))
+    last = searched // 2 if part == "search" else searched + measured // 2
+    begun, rest = models(last), models()
+    with pytest.raises(ModelUnavailable, match="Top up the account"):
+        await align(job("run"), models=begun)
+    assert read_run(tmp_path / "run").finished is None
+    again = await align(job("run"), models=rest)
+    assert again.aligned == whole.aligned and not again.shown_again
+    assert again.results["verdicts"] == whole.results["verdicts"]
+    paid = {request.content() for request in begun[role].requests[:last]}
+    assert not paid & {request.content() for request in rest[role].requests}
 
 
 @pytest.mark.parametrize("change", [{"seed": 1}, {"calls": 60}, {"held_out": 12}])
@@ -272,15 +321,7 @@ async def test_a_likelihood_judge_without_probabilities_is_found_out_at_once(
 
 
 async def test_a_model_that_judges_is_asked_and_code_counts_beside_it(tmp_path: Path) -> None:
-    def judge(request: Request) -> str:
-        asked = "".join(str(m) for m in request.prompt)
-        if request.schema is not None and "criteria" in request.schema["properties"]:
-            return json.dumps({"reasoning": "as ever", "criteria": ["Clarity", "Helpfulness"]})
-        assert "BEGIN" in asked or "reply" in asked.lower()
-        names = list((request.schema or {})["properties"])
-        return json.dumps({name: {"reason": "fine", "score": 4} for name in names})
-
-    models = {"policy": Scripted(naive), "judge": Scripted(judge, "judge")}
+    models = {"policy": Scripted(naive), "judge": Scripted(pleased, "judge")}
     job = a_job(tmp_path, judge="dynamic", judge_model="ollama:judge", calls=60)
     outcome = await align(job, models=models)
     names = {r["name"] for r in outcome.results["comparison"]["table"] if r["group"] == "criterion"}
