@@ -72,7 +72,7 @@ class _Stopped(Exception):
 async def _stoppable(work: Coroutine[Any, Any, T], said: str) -> T:
     """The work, cancelled by an interrupt.
 
-    Python's own way raises `KeyboardInterrupt` wherever the loop is, the second time at least. Where
+    Python's own way raises `KeyboardInterrupt` wherever the loop is, the second time at least: if
     that is between a future and the task that waits for it, the task waits for ever.
     """
     loop, stopping = asyncio.get_running_loop(), False
