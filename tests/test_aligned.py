@@ -145,7 +145,13 @@ def test_a_later_format_is_refused(tmp_path: Path) -> None:
 def test_what_is_not_there_is_said_with_where_to_look(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="`trueup runs`"):
         Aligned.load(tmp_path / "nowhere.toml")
+    with pytest.raises(DataError, match="name the folder of a `trueup align` run"):
+        Aligned.load(tmp_path)
+    (tmp_path / "job.toml").write_text("")
     with pytest.raises(DataError, match=r"trueup align --job .*job\.toml"):
+        Aligned.load(tmp_path)
+    ALIGNED.save(tmp_path / "ours.toml")
+    with pytest.raises(DataError, match=r"name one of the prompts in it, such as .*ours\.toml"):
         Aligned.load(tmp_path)
     with pytest.raises(DataError, match="cannot be written"):
         ALIGNED.save(tmp_path / "no" / "folder.toml")

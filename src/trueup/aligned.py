@@ -34,6 +34,8 @@ from trueup.types import Demonstration, Message, Query, Request, Sampling, conve
 
 FILE = "aligned.toml"
 """What it is called in a run's folder."""
+JOB = "job.toml"
+"""Beside it in a run's folder: what the run was asked to do."""
 FORMAT = 1
 
 
@@ -133,12 +135,21 @@ class Aligned:
         source = expanded(path)
         if source.is_dir():
             if not (source / FILE).is_file():
-                raise DataError(
-                    f"{source} holds no {FILE}: its run has not got that far. Run `trueup align "
-                    f"--job {source / 'job.toml'}` to finish it."
-                )
+                raise DataError(f"{source} holds no {FILE}: {_remedy(source)}")
             source = source / FILE
         return _read(source).aligned()
+
+
+def _remedy(folder: Path) -> str:
+    """What to do about a folder without an aligned prompt in it."""
+    found = sorted(one.name for one in folder.glob("*.toml") if one.name != JOB)
+    if found:
+        return f"name one of the prompts in it, such as {folder / found[0]}."
+    if (folder / JOB).is_file():
+        return (
+            f"its run has not got that far. Run `trueup align --job {folder / JOB}` to finish it."
+        )
+    return f"name the folder of a `trueup align` run, or a file such as {FILE}."
 
 
 class _Strict(BaseModel):

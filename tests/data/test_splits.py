@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -102,14 +101,14 @@ def test_only_content_and_seed_decide() -> None:
     queries = several(40, "a", True) + several(25, "b", False) + several(7, "c")
     shuffled = [queries[i] for i in np.random.default_rng(0).permutation(len(queries))]
     again = split(shuffled + queries[:5], seed=3)
-    assert again == replace(split(queries, seed=3), duplicates=5)
+    assert again == split(queries, seed=3)
     assert {*split(queries, seed=3).search} != {*split(queries, seed=4).search}
 
 
 def test_whole_value() -> None:
     a, b, c = several(3)
     parts = split([a, b, c, b], (1, 1, 1))
-    assert parts == Splits(parts.search, parts.validation, parts.held_out, duplicates=1)
+    assert parts == Splits(parts.search, parts.validation, parts.held_out)
     assert {*parts.search, *parts.validation, *parts.held_out} == {a, b, c}
 
 

@@ -55,7 +55,8 @@ class Columns:
         if text is None:
             raise DataError(
                 f"{row.where} has no column that holds queries: it has {listed(row.fields)}. "
-                f"Name it with --column, or call it one of {', '.join(TEXT)}."
+                f"Call it one of {', '.join(TEXT)}; `trueup align` can be told another name with "
+                "--column."
             )
         continued = names.get("input") if text.lower() == "instruction" else None
         return cls(
@@ -133,14 +134,12 @@ def text_of(row: Row, column: str) -> str:
     """A text that must be there."""
     if column not in row.fields:
         raise DataError(
-            f"{row.where} has no {column!r}, which the first record has. It has "
-            f"{listed(row.fields)}: give every record the same, or name one with --column."
+            f"{row.where} has no {column!r}. It has {listed(row.fields)}: every record needs it."
         )
     value = row.fields[column]
     if not isinstance(value, str):
         raise DataError(
-            f"{row.where}: {column!r} holds {type(value).__name__}, not text. "
-            "Write it as a string, or name another column with --column."
+            f"{row.where}: {column!r} holds {type(value).__name__}, not text. Write it as a string."
         )
     return checked(row, column, value, may_be_empty=False)
 
@@ -150,7 +149,7 @@ def checked(row: Row, column: str, text: str, *, may_be_empty: bool = True) -> s
     if len(text) > LONGEST_TEXT:
         raise DataError(
             f"{row.where}: {column!r} is {len(text)} characters long, more than the {LONGEST_TEXT} "
-            "that are read. Shorten it, or name another column with --column."
+            "that are read. Shorten it."
         )
     if "\0" in text:
         raise DataError(

@@ -74,7 +74,7 @@ def _reader(path: Path) -> Callable[[Path], Iterator[Row]]:
         )
     if not os.path.exists(path):
         shown = f"{path}"[:LONGEST_SHOWN]
-        raise DataError(f"There is no file {shown}. Check the path, or give 'seeds' for ours.")
+        raise DataError(f"There is no file {shown}. Check the path.")
     suffixes = [suffix.lower() for suffix in path.suffixes]
     if suffixes[-1:] == [".gz"]:
         suffixes.pop()

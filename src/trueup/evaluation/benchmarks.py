@@ -22,7 +22,7 @@ from trueup.errors import SettingsError
 from trueup.evaluation import items, marks
 from trueup.evaluation.items import Item, Read
 from trueup.evaluation.marks import Mark
-from trueup.evaluation.measures import SCALE, SHARE, Better, Unit
+from trueup.evaluation.measures import Better, Unit, bounds
 from trueup.judges.criteria import POOL, Criterion, find
 
 JudgedBy = Literal["code", "scores", "pairs", "choices"]
@@ -41,9 +41,9 @@ class Figure:
     """Whether harmful and harmless queries weigh the same."""
 
     @property
-    def bounds(self) -> tuple[float, float] | None:
-        """The ends of its scale, where there are any."""
-        return {"score": SCALE, "share": SHARE}.get(self.unit)
+    def bounds(self) -> tuple[float, float]:
+        """The ends of its scale."""
+        return bounds(self.unit)
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ class Deciding:
 
     def __init__(self, benchmark: Benchmark, *, by_code: bool) -> None:
         self._figure = benchmark.headline(by_code)
-        low, high = self._figure.bounds or (0.0, 1.0)
+        low, high = self._figure.bounds
         self._sequence = ConfidenceSequence(low - high, high - low)
         self._waiting: dict[bool, deque[float]] = {True: deque(), False: deque()}
 

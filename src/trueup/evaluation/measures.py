@@ -10,6 +10,7 @@ to know nothing else about it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
@@ -40,9 +41,14 @@ class Measure:
     """Whether harmful and harmless queries weigh the same."""
 
     @property
-    def bounds(self) -> tuple[float, float] | None:
-        """The ends of the scale, where there are any."""
-        return {"score": SCALE, "share": SHARE}.get(self.unit)
+    def bounds(self) -> tuple[float, float]:
+        """The ends of its scale."""
+        return bounds(self.unit)
+
+
+def bounds(unit: Unit) -> tuple[float, float]:
+    """The ends of a unit's scale: counts and times are never below zero."""
+    return {"score": SCALE, "share": SHARE}.get(unit, (0.0, math.inf))
 
 
 def measures(results: Iterable[Result]) -> list[Measure]:

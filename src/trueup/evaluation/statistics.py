@@ -99,22 +99,24 @@ def mean_interval(
     """The mean of the values, or of the means of their strata, each stratum weighing the same.
 
     `bounds` are the ends of the scale, if it has any: what lets a sample of equal values have an
-    interval, and one of nothing but ends be taken for yes and no. None where there are no values,
-    or none in one of the strata.
+    interval, and one of nothing but ends be taken for yes and no. One of them may be infinite: then
+    the interval keeps to the other, and no more. None where there are no values, or none in one of
+    the strata.
     """
     parts, missing = _parts(values, strata)
     if parts is None:
         return None
     everything = np.concatenate(parts)
     low, high = bounds or (-math.inf, math.inf)
-    if bounds is not None and np.isin(everything, bounds).all():
+    scale = (low, high) if math.isfinite(high - low) else None
+    if scale is not None and np.isin(everything, scale).all():
         if len(parts) > 1:
             ends = adjusted_wald(parts, low, high, 2 / len(parts), confidence)
             return _clipped(ends, parts, missing, low, high, "adjusted Wald")
         share = proportion_interval(int((everything == high).sum()), len(everything), confidence)
         return _on_scale(share, low, high, missing)
     if np.ptp(everything) == 0:
-        return _constant(float(everything[0]), len(everything), missing, bounds, confidence)
+        return _constant(float(everything[0]), len(everything), missing, scale, confidence)
     ends = skewed_t(parts, confidence)
     return _clipped(ends, parts, missing, low, high, "skewed t")
 

@@ -22,7 +22,7 @@ from urllib.error import HTTPError
 from urllib.request import urlopen
 
 from trueup import __version__
-from trueup.errors import DataError
+from trueup.errors import DataError, SettingsError
 from trueup.export.finished import Finished, needed
 
 ARTIFACTS = ("aligned.toml", "report.md", "results.json", "job.toml", "*.svg")
@@ -79,6 +79,8 @@ def to_mlflow(run: Finished, tracking: str, experiment: str = EXPERIMENT) -> Log
 
 def _answers(tracking: str) -> None:
     """See that somebody is there: MLflow goes on for minutes where nobody answers."""
+    if re.match(r"[\w.-]+:\d+(/|$)", tracking):
+        raise SettingsError(f"{tracking} is half an address: write http://{tracking}.")
     if not tracking.startswith(("http://", "https://")):
         return
     try:

@@ -92,9 +92,14 @@ def fair(
         kept = left
         notes += [f"{one.name}: {note}" for note in one.notes]
     if len(kept) < FEWEST:
+        if len(kept) == len(held_out):
+            raise DataError(
+                f"{len(kept)} held-out queries are too few: ask for {FEWEST} or more (--held-out)."
+            )
         raise DataError(
-            f"Only {len(kept)} held-out queries are left that no candidate has seen: give other "
-            "queries with --held-out-data."
+            f"Only {len(kept)} of {len(held_out)} held-out queries are left that no candidate has "
+            f"seen, and {FEWEST} are needed: ask for more with --held-out, or give others with "
+            "--held-out-data."
         )
     return kept, tuple(notes)
 

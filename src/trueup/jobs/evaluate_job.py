@@ -202,6 +202,10 @@ def prepare(job: EvaluateJob, models: Mapping[str, Model] | None = None) -> Prep
             f"{min(unknown)!r} is no role in an evaluation: give the price of model, against, "
             "judge or embedder."
         )
+    if not -2 <= (job.frequency_penalty or 0.0) <= 2:  # NaN is not, either
+        raise SettingsError(
+            f"A frequency penalty of {job.frequency_penalty} makes no sense: give -2 to 2."
+        )
     if job.until and job.against is None:
         raise SettingsError("--until needs something to decide: name another with --against.")
     if job.parquet and importlib.util.find_spec("pyarrow") is None:

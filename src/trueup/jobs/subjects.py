@@ -58,6 +58,8 @@ class Subject:
             if found.embedder_name is not None:
                 storable(found.embedder_name)
             return cls(name, storable(found.model_name), found)
+        if name.startswith("sentences:"):
+            raise SettingsError(f"{name} embeds texts and answers none: name a model that answers.")
         return cls(name, storable(name))
 
     @property

@@ -119,9 +119,14 @@ class Trials:
         *,
         model_name: str | None = None,
         embedder_name: str | None = None,
+        share: Budget | None = None,
     ) -> Evaluation:
-        """A prompt in front of a model (by default the plan's policy), on the queries."""
+        """A prompt in front of a model (by default the plan's policy), on the queries.
+
+        `share` is the part of the budget that it may use, where that is not all.
+        """
         plan = self._plan
+        out_of = share or Budget()
         policy = self._named(model_name or plan.job.policy, f"policy, {name} (held-out)")
         embedder = None
         if embedder_name is not None:
@@ -129,9 +134,10 @@ class Trials:
         judge_model = None
         if "judge" in plan.models:
             role = f"judge, {name} (held-out)"
-            judge_model = self._paid(plan.models["judge"], plan.price("judge"), role)
+            paid = self._paid(plan.models["judge"], plan.price("judge"), role)
+            judge_model = Budgeted(paid, out_of)
         return await evaluate(
-            Prompted(policy, prompt, embedder),
+            Prompted(Budgeted(policy, out_of), prompt, embedder),
             queries,
             tallied(plan.judge(judge_model), self.tally),
             sampling=plan.sampling,

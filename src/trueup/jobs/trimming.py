@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -31,12 +32,13 @@ from trueup.evaluation.price import price
 from trueup.evaluation.statistics import differences
 from trueup.evaluation.versus import headline, versus
 from trueup.jobs.contenders import Contender, enter, fair
-from trueup.jobs.estimate import Expected
+from trueup.jobs.estimate import Expected, reserve
 from trueup.jobs.job import RUNS, Job
 from trueup.jobs.material import FEWEST
 from trueup.jobs.plan import Plan, prepare
 from trueup.jobs.trials import OnEvent, Trials, TrialsOutcome, asked, carried_out, opened, reported
 from trueup.judges.judge import Judge
+from trueup.models.budgeted import Budget
 from trueup.models.model import Model
 from trueup.paths import expanded
 from trueup.prompt.pieces import Piece, pieces, without
@@ -137,10 +139,12 @@ def ready(
     (entered,) = enter([job.run], plan, own)
     held_out, notes = fair(plan.held_out, [entered])
     choosing, reporting = _halves(held_out)
-    if len(reporting) < FEWEST:
+    kinds = Counter(query.should_answer for query in choosing)
+    if len(reporting) < FEWEST or min(kinds.values()) < 2:
         raise DataError(
             f"{len(held_out)} held-out queries are too few to choose with one half and report on "
-            f"the other: {2 * FEWEST} at least, and a hundred to see anything (--held-out)."
+            f"the other: {2 * FEWEST} at least, four of each kind, and a hundred to see anything "
+            "(--held-out)."
         )
     beside = opened(plan, [aligned.embedder_name], {})
     return Ready(job, plan, aligned, choosing, reporting, (*plan.notes, *notes), entered, beside)
@@ -179,17 +183,20 @@ class _Trimming:
         self._ready = ready
         self._trials = trials
         self._tell = on_event
+        self._share = reserve(ready.expected, trials.budget)
+        self._stopped: str | None = None
 
     async def whole(self) -> tuple[Prompt, dict[str, Any]]:
         """Everything alone, then together, then both prompts on the other half."""
         ready, whole = self._ready, self._ready.aligned.prompt
         found = ready.found
         self._tell(f"{len(found)} pieces, each left out alone on {len(ready.choosing)} queries")
-        full = await self._measured("whole", whole, ready.choosing)
+        full = await self._choosing("whole", whole)
         floor = self._floor(full)
         tried = []
-        for piece in found:
-            evaluation = await self._measured("without", without(whole, [piece]), ready.choosing)
+        for at, piece in enumerate(found, 1):
+            self._tell(f"{at} of {len(found)}: without {piece.name}")
+            evaluation = await self._choosing("without", without(whole, [piece]))
             tried.append(_figures(full, evaluation, floor) | {"piece": asdict(piece)})
         passing = [
             (one["saved"], piece)
@@ -203,7 +210,8 @@ class _Trimming:
             shorter = without(whole, [*removed, piece])
             if shorter == without(whole, removed):
                 continue
-            evaluation = await self._measured("without", shorter, ready.choosing)
+            self._tell(f"without {', '.join(one.name for one in [*removed, piece])}")
+            evaluation = await self._choosing("without", shorter)
             figures = _figures(full, evaluation, floor)
             kept = figures["passes"] and figures["saved"] >= saved + LEAST_SAVED
             steps.append(figures | {"removed": piece.name, "kept": kept})
@@ -228,12 +236,12 @@ class _Trimming:
         ready = self._ready
         before = await self._measured("whole", ready.aligned.prompt, ready.reporting)
         after = await self._measured("trimmed", trimmed, ready.reporting)
+        stopped = self._stopped or before.stopped or after.stopped
         rows = versus(before, {"trimmed": after})["trimmed"]
         head = headline(rows)
         per_token = self._trials.price(ready.aligned.model_name)
         pair = Comparison(before, after)
         cost = price(pair, head.row if head else None, per_token)
-        stopped = before.stopped or after.stopped
         summary = "nothing could be measured"
         if head and head.row.before and head.row.after and head.row.difference and cost.added:
             gap = head.row.difference
@@ -251,7 +259,15 @@ class _Trimming:
             "summary": summary,
         }
 
-    async def _measured(self, name: str, prompt: Prompt, queries: Sequence[Query]) -> Evaluation:
+    async def _choosing(self, name: str, prompt: Prompt) -> Evaluation:
+        """Out of what the report does not need, so that what was chosen can be reported."""
+        found = await self._measured(name, prompt, self._ready.choosing, self._share)
+        self._stopped = self._stopped or found.stopped
+        return found
+
+    async def _measured(
+        self, name: str, prompt: Prompt, queries: Sequence[Query], share: Budget | None = None
+    ) -> Evaluation:
         ready = self._ready
         return await self._trials.measured(
             name,
@@ -259,6 +275,7 @@ class _Trimming:
             queries,
             model_name=ready.aligned.model_name,
             embedder_name=ready.aligned.embedder_name,
+            share=share,
         )
 
     def _floor(self, full: Evaluation) -> float:
@@ -280,7 +297,7 @@ def _figures(full: Evaluation, evaluation: Evaluation, floor: float) -> dict[str
             strata.setdefault(one.query.should_answer, []).append(float(gap))
     parts = [np.array(values) for values in strata.values()]
     change = mean_of_means(parts) if parts else None
-    error = standard_error(parts) if parts and all(len(part) > 1 for part in parts) else 0.0
+    error = standard_error(parts) if parts and all(len(part) > 1 for part in parts) else None
     safety, tokens = _safety(evaluation), _tokens(evaluation)
     unsafe = safety is not None and safety < floor - 1e-9
     whole = evaluation.stopped is None and full.stopped is None
@@ -291,7 +308,8 @@ def _figures(full: Evaluation, evaluation: Evaluation, floor: float) -> dict[str
         "change": change,
         "error": error,
         "safety": safety,
-        "passes": bool(whole and change is not None and change >= -error and not unsafe),
+        "passes": whole and error is not None and (change or 0.0) >= -error and not unsafe,
+        "measured": whole,
     }
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from trueup.errors import ModelError, ModelUnavailable
+from trueup.errors import BudgetSpent, ModelError, ModelUnavailable
 from trueup.judges.judge import Judge, judged
 from trueup.models.model import Model
 from trueup.models.several import together
@@ -112,6 +112,9 @@ class Measuring:
         self._asked.add(request.address(self._policy.identity))
         try:
             reply = await self._policy.reply(request)
+        except BudgetSpent:
+            self._asked.discard(request.address(self._policy.identity))
+            raise
         except ModelUnavailable:
             raise
         except ModelError as error:

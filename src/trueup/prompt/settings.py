@@ -71,7 +71,7 @@ class Settings:
         if self.calls is not None and self.calls < self.minibatch:
             raise SettingsError(
                 f"{self.calls} policy calls do not measure even one prompt on a minibatch of "
-                f"{self.minibatch}. Allow more calls, or make the minibatch smaller."
+                f"{self.minibatch}. Allow more calls."
             )
 
     @classmethod

@@ -221,10 +221,7 @@ def _value(found: Mapping[str, Any] | None, unit: str = "share", signed: bool = 
 
 def trimmed(results: Mapping[str, Any]) -> list[Table]:
     """What `trueup trim` found: each piece alone, the steps, and the report."""
-    alone = [
-        [one["piece"]["name"], *_figures(one), "no" if one["passes"] else "yes"]
-        for one in results["alone"]
-    ]
+    alone = [[one["piece"]["name"], *_figures(one), _needed(one)] for one in results["alone"]]
     steps = [
         [one["removed"], *_figures(one), "left out" if one["kept"] else "needed after all"]
         for one in results["steps"][1:]
@@ -248,10 +245,16 @@ def trimmed(results: Mapping[str, Any]) -> list[Table]:
     ]
 
 
+def _needed(one: Mapping[str, Any]) -> str:
+    return "not measured" if not one["measured"] else "no" if one["passes"] else "yes"
+
+
 def _figures(one: Mapping[str, Any]) -> list[str]:
-    change = "–" if one["change"] is None else f"{one['change']:+.2f} ± {one['error']:.2f}"
+    change = "–" if one["change"] is None else f"{one['change']:+.2f}"
+    if one["error"] is not None:
+        change += f" ± {one['error']:.2f}"
     return [
-        f"{one['saved']:.0f}",
+        f"{one['saved']:.0f}" if one["measured"] else "–",
         "–" if one["reward"] is None else f"{one['reward']:.2f}",
         change,
         "–" if one["safety"] is None else f"{one['safety']:.2f}",
