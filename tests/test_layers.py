@@ -46,7 +46,7 @@ FENCES = {
     "inspect_ai": {"export/inspect_evaluation", "export/inspect_log", "export/inspect_task"},
     "mlflow": {"export/mlflow_run"},
     "bm25s": {"prompt/similarity"},
-    "json_repair": {"judges/ask", "models/shape"},
+    "json_repair": {"models/shape"},
     "jinja2": {"report/markdown"},
     "tomli_w": {"aligned", "jobs/job"},
     "typer": {"cli", "commands"},

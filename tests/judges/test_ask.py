@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trueup.errors import BudgetSpent, ModelError, ModelRefused, ModelUnavailable
-from trueup.judges.ask import LONGEST_ANSWER, Failure, Unreadable, ask, parsed, read_score
+from trueup.judges.ask import Failure, Unreadable, ask, parsed, read_score
 from trueup.models.scripted import Scripted
+from trueup.models.shape import LONGEST_ANSWER
 from trueup.types import Message, Request, Sampling
 
 SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}

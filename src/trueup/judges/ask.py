@@ -22,12 +22,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, TypeVar
 
-import json_repair
 from pydantic import BeforeValidator, ValidationError
 
 from trueup.errors import ModelError, ModelRefused, ModelUnavailable
 from trueup.judges.template import neutralised
 from trueup.models.model import Model
+from trueup.models.shape import LONGEST_ANSWER, repaired
 from trueup.types import HIGHEST_SCORE, LOWEST_SCORE, Message, Request, Sampling
 
 T = TypeVar("T")
@@ -36,14 +36,6 @@ Said = Annotated[
     str, BeforeValidator(lambda value: value if isinstance(value, str) else str(value))
 ]
 """Text in an answer. A number or a list where text was asked for is no reason to ask again."""
-
-LONGEST_ANSWER = 8_000
-"""Characters of a reply that are read; fourteen criteria with long reasons fit in."""
-MOST_BRACKETS, DEEPEST = 60, 8
-"""Opening brackets, and their nesting, in JSON that is broken and still repaired: answers have at
-most sixteen, nested three deep. The repair's time grows steeply with both and with the length
-(200 open braces before 15,000 letters took half a minute); within these limits the worst text
-found takes about a second."""
 
 SECOND_TEMPERATURE = 0.3
 """After an answer that cannot be read: enough to leave a rut, too little to change an opinion."""
@@ -142,13 +134,10 @@ def _another(rest: str) -> bool:
 
 
 def _repaired(text: str) -> Any:
-    if text.count("{") + text.count("[") > MOST_BRACKETS or _depth(text) > DEEPEST:
-        raise Unreadable("the JSON was broken beyond repair")
     try:
-        value = json_repair.loads(text, skip_json_loads=True)
-    except (ValueError, RecursionError, AssertionError, TypeError, LookupError) as error:
-        # What the repair raises where it loses its way; all of these were seen or are near.
-        raise Unreadable("the JSON was broken beyond repair") from error
+        value = repaired(text)
+    except ValueError as error:
+        raise Unreadable(str(error)) from error
     if isinstance(value, list):
         objects = [item for item in value if isinstance(item, dict)]
         if len(objects) > 1:
@@ -157,14 +146,6 @@ def _repaired(text: str) -> Any:
     if not isinstance(value, dict) or not value:
         raise Unreadable("there was no JSON object in the answer")
     return value
-
-
-def _depth(text: str) -> int:
-    depth = deepest = 0
-    for letter in text:
-        depth += (letter in "{[") - (letter in "}]")
-        deepest = max(deepest, depth)
-    return deepest
 
 
 def _warmer(sampling: Sampling) -> Sampling:

@@ -24,6 +24,15 @@ from trueup.types import Message, Reply, Request, Usage
 _DEEPEST = 64
 """Levels of nesting that are compared; schemas may refer to themselves."""
 
+LONGEST_ANSWER = 8_000
+"""Characters of a reply that is broken and still repaired; fourteen criteria with long reasons fit
+in."""
+MOST_BRACKETS, DEEPEST = 60, 8
+"""Opening brackets, and their nesting, in such a reply: answers have at most sixteen, nested three
+deep. The repair's time grows steeply with both and with the length (200 open braces before 15,000
+letters took half a minute, and nothing else runs meanwhile); within these limits the worst text
+found takes about a second."""
+
 REASKS = 2
 """How often a reply that is not in the asked shape is asked for again."""
 _SEED_STEP = 1_000_003
@@ -196,12 +205,35 @@ def _read(text: str) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError):
         pass
+    try:
+        return repaired(text)
+    except ValueError:
+        return None
+
+
+def repaired(text: str) -> Any:
+    """What text that is no JSON was meant to be. Raises `ValueError` where that is past finding."""
+    brackets = text.count("{") + text.count("[")
+    if len(text) > LONGEST_ANSWER or brackets > MOST_BRACKETS or _depth(text) > DEEPEST:
+        raise ValueError(_BEYOND)
     import json_repair  # here, because most servers obey and it is never needed
 
     try:
-        return json_repair.loads(text)
-    except (ValueError, RecursionError, AssertionError, TypeError, LookupError):
-        return None  # what the repair raises where it loses its way
+        return json_repair.loads(text, skip_json_loads=True)
+    except (ValueError, RecursionError, AssertionError, TypeError, LookupError) as error:
+        # What the repair raises where it loses its way; all of these were seen or are near.
+        raise ValueError(_BEYOND) from error
+
+
+_BEYOND = "the JSON was broken beyond repair"
+
+
+def _depth(text: str) -> int:
+    depth = deepest = 0
+    for letter in text:
+        depth += (letter in "{[") - (letter in "}]")
+        deepest = max(deepest, depth)
+    return deepest
 
 
 def _told(prompt: tuple[Message, ...] | str, words: str) -> tuple[Message, ...] | str:
