@@ -89,6 +89,12 @@ def address(base_url: str, api_key: str | None = None) -> Address:
     )
 
 
+def one_line(text: str, most: int = 300) -> str:
+    """What a server says, as a line that can be printed."""
+    shown = " ".join("".join(c if c.isprintable() else " " for c in text[:4000]).split())
+    return shown if len(shown) <= most else shown[: most - 1] + "…"
+
+
 def _of_login(login: str) -> tuple[str, ...]:
     """What of a login as it stands in a URL is secret: a name alone may be a token."""
     name, _, password = login.partition(":")

@@ -27,7 +27,7 @@ import numpy as np
 
 from trueup.errors import ModelError, ModelRefused, SettingsError
 from trueup.models import shape, wire
-from trueup.models.address import address
+from trueup.models.address import address, one_line
 from trueup.models.capabilities import Capabilities
 from trueup.models.doubts import Doubts, keeps_silent
 from trueup.models.line import Again, Answer, Line
@@ -44,6 +44,8 @@ LONGEST_CHARACTER = 4
 """Bytes, and so tokens, that one character can be spread over."""
 TEXTS_PER_CALL = 64
 """Texts sent to the embedding endpoint at a time."""
+LONGEST_NAME = 80
+"""Letters of a model's name that are shown where a server lists it."""
 
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -376,7 +378,8 @@ class Endpoint:
         return ModelRefused(self._server.redacted(f"{self._server} {meaning.final}."))
 
     def _unknown_model(self, offered: Sequence[str]) -> ModelRefused:
-        there = f" It offers {', '.join(offered[:8])}." if offered else ""
+        names = [one_line(self._server.redacted(name), LONGEST_NAME) for name in offered[:8]]
+        there = f" It offers {', '.join(names)}." if offered else ""
         more = f" And {len(offered) - 8} more." if len(offered) > 8 else ""
         return ModelRefused(
             f"{self._server} has no model {self._model!r}: name another.{there}{more}"

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from trueup.errors import ModelRefused, ModelUnavailable, SettingsError
-from trueup.models.address import Address
+from trueup.models.address import Address, one_line
 from trueup.models.pace import Pace
 from trueup.models.patience import Patience
 
@@ -31,8 +31,12 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-LARGEST_ANSWER = 64 * 2**20
-"""Bytes after which an answer is given up."""
+LARGEST_ANSWER = 8 * 2**20
+"""Bytes after which an answer is given up: read as JSON it may take forty times as much memory."""
+MORE = {"embeddings": 64 * 2**20}
+"""The same where answers are longer: many texts, a vector each."""
+LONGEST_HOST = 100
+"""Letters of one that are shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,24 +152,25 @@ class Line:
                 data=sent,
                 allow_redirects=False,
             ) as answer:
-                raw = self._server.without_key(await _body(answer))
+                raw = self._server.without_key(await _body(answer, MORE.get(path, LARGEST_ANSWER)))
                 seconds = time.perf_counter() - started
                 if 300 <= answer.status < 400:
                     raise self._redirected(answer.headers.get("Location", ""))
                 return Answer(answer.status, raw, answer.headers, seconds)
-        except TimeoutError as error:
-            raise Again(f"no answer within {self._timeout:g} seconds") from error
-        except (aiohttp.InvalidURL, UnicodeError) as error:  # no name has a part of 64 letters
+        # From None: what the library says may quote the answer, and so the key.
+        except TimeoutError:
+            raise Again(f"no answer within {self._timeout:g} seconds") from None
+        except (aiohttp.InvalidURL, UnicodeError):  # no name has a part of 64 letters
             raise SettingsError(
                 f"{self._server} is no URL: give one like http://host:8000."
-            ) from error
-        except aiohttp.ClientSSLError as error:
+            ) from None
+        except aiohttp.ClientConnectorCertificateError:
             raise ModelUnavailable(
                 f"{self._server} shows no certificate that can be trusted: correct the URL, or "
                 "install the certificate of who signed it."
-            ) from error
+            ) from None
         except (aiohttp.ClientError, OSError) as error:
-            raise Again(_why_broken(error)) from error
+            raise Again(_why_broken(error)) from None
 
     async def _opened(self) -> aiohttp.ClientSession:
         """The session of the running loop, made when first needed."""
@@ -192,9 +197,11 @@ class Line:
 
     def _redirected(self, location: str) -> ModelRefused:
         try:
-            host = urlsplit(location).hostname or "another path"
+            # Not `hostname`, which is in small letters: a key in it would not be known again.
+            host = urlsplit(location).netloc.rpartition("@")[2] or "another path"
         except ValueError:
             host = "what is no URL"
+        host = one_line(self._server.redacted(host), LONGEST_HOST)
         return ModelRefused(
             f"{self._server} redirects to {host}, which is not followed so that no key goes there: "
             "give the final URL."
@@ -203,7 +210,7 @@ class Line:
     def _unavailable(self, path: str, failed: Again, attempts: int) -> ModelUnavailable:
         why = failed.why
         if failed.wait:
-            why += f" and asks for a wait of {failed.wait:.0f} seconds"
+            why += f" and asks for a wait of {round(failed.wait):.9g} seconds"
         times = f"after {attempts} attempts" if attempts > 1 else "at the first attempt"
         return ModelUnavailable(
             self._server.redacted(
@@ -218,15 +225,15 @@ def _kind(path: str, body: Mapping[str, Any], length: int) -> tuple[object, ...]
     return path, body.get("max_tokens"), body.get("n"), length.bit_length()
 
 
-async def _body(answer: aiohttp.ClientResponse) -> bytes:
+async def _body(answer: aiohttp.ClientResponse, most: int) -> bytes:
     """The whole body; a server without end is given up."""
     parts: list[bytes] = []
     length = 0
     async for part in answer.content.iter_any():
         parts.append(part)
         length += len(part)
-        if length > LARGEST_ANSWER:
-            raise Again(f"the answer is longer than {LARGEST_ANSWER // 2**20} MiB")
+        if length > most:
+            raise Again(f"the answer is longer than {most // 2**20} MiB")
     return b"".join(parts)
 
 

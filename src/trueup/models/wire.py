@@ -17,6 +17,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from trueup.models.address import one_line
 from trueup.models.capabilities import Capabilities, Feature
 from trueup.types import Choice, Finish, Message, Reply, Request, Sampling, TokenLogprob, Usage
 
@@ -378,13 +379,13 @@ def read_complaint(body: bytes) -> Complaint:
         data = body[:8000].decode("utf-8", "replace")
     error = data.get("error", data) if isinstance(data, Mapping) else data
     if not isinstance(error, Mapping):
-        return Complaint(_line(str(error)))
+        return Complaint(one_line(str(error)))
     text = next(
         (error[key] for key in ("message", "detail", "msg", "error") if error.get(key)), error
     )
     param = error.get("param")
     code = " ".join(str(error.get(key) or "") for key in ("code", "type")).strip()
-    return Complaint(_line(str(text)), code, param if isinstance(param, str) and param else None)
+    return Complaint(one_line(str(text)), code, param if isinstance(param, str) and param else None)
 
 
 def hidden_error(data: object) -> int | None:
@@ -393,8 +394,3 @@ def hidden_error(data: object) -> int | None:
         return None
     code = _mapping(data["error"]).get("code")
     return code if isinstance(code, int) and 400 <= code <= 599 else 500
-
-
-def _line(text: str, most: int = 300) -> str:
-    shown = " ".join("".join(c if c.isprintable() else " " for c in text[:4000]).split())
-    return shown if len(shown) <= most else shown[: most - 1] + "…"
