@@ -353,10 +353,13 @@ class Endpoint:
     def _meaning(self, answer: Answer, sent: wire.Written | None = None) -> Meaning:
         """What an error answer means; raises `Again` for those worth another attempt."""
         complaint = wire.read_complaint(answer.raw)
-        features = sent.sent if sent else frozenset()
-        if answer.status >= 500:
-            # A server that did it before is broken for the moment, not unable.
-            features = frozenset(one for one in features if not self._can.proven(one))
+        features = {one for one in (sent.sent if sent else ()) if not self._can.proven(one)}
+        # A server that did it before is broken for the moment, or means this one value or a word
+        # of the prompt that it quotes: unless it says so by name. And more choices than it draws
+        # at once can be asked for singly.
+        if answer.status < 500 and sent:
+            by_name = complaint.param if "unsupported" in complaint.code else None
+            features |= sent.sent & {"n", by_name}
         meaning = understood(answer.status, complaint, features)
         if meaning.again:
             wait = told(answer.headers.get("Retry-After"), answer.headers.get("Date"))
