@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from trueup.errors import ModelRefused, ModelUnavailable, SettingsError
+from trueup.errors import ModelError, ModelRefused, ModelUnavailable, SettingsError
 from trueup.models.endpoint import Endpoint
 from trueup.models.pace import Pace
 from trueup.models.patience import Patience
@@ -549,7 +549,7 @@ async def test_why_there_are_no_embeddings_is_said(
     server: FakeServer, model: Endpoint, code: int, text: str
 ) -> None:
     server.next(status(code, text))
-    with pytest.raises(ModelRefused, match=rf"no embeddings with fake.*{text}.*retrieve by words"):
+    with pytest.raises(ModelError, match=rf"no embeddings with fake.*{text}.*retrieve by words"):
         await model.embed(["a"])
 
 
@@ -712,8 +712,9 @@ async def test_a_403_is_about_the_key_only_where_it_says_so(
 
 async def test_an_empty_account_is_not_waited_for(server: FakeServer, model: Endpoint) -> None:
     server.next(status(429, "You exceeded your current quota"))
-    with pytest.raises(ModelRefused, match="no credit left"):
+    with pytest.raises(ModelUnavailable, match=r"no credit left.*top it up, then run again"):
         await model.reply(ask())
+    assert len(server.seen) == 1
 
 
 @pytest.mark.parametrize("code", [429, 503])

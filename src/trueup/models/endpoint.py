@@ -25,7 +25,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from trueup.errors import ModelError, ModelRefused, SettingsError
+from trueup.errors import ModelError, ModelRefused, ModelUnavailable, SettingsError
 from trueup.models import shape, wire
 from trueup.models.address import address, one_line
 from trueup.models.capabilities import Capabilities
@@ -360,7 +360,7 @@ class Endpoint:
         if answer.status < 500 and sent:
             by_name = complaint.param if "unsupported" in complaint.code else None
             features |= sent.sent & {"n", by_name}
-        meaning = understood(answer.status, complaint, features)
+        meaning = understood(answer.status, complaint, features, before=answer.before)
         if meaning.again:
             wait = told(answer.headers.get("Retry-After"), answer.headers.get("Date"))
             reason = f" ({self._server.redacted(complaint.text)})" if complaint.text else ""
@@ -369,16 +369,18 @@ class Endpoint:
         return meaning
 
     async def _refusal(self, meaning: Meaning) -> ModelError:
+        error = ModelUnavailable if meaning.of_all else ModelRefused
+        then = ", then run again." if meaning.of_all else "."
         if meaning.refused_key:
             sent = "the given key" if self._server.authorization else "a request without a key"
-            return ModelRefused(
+            return error(
                 f"{self._server} refused {sent} ({meaning.refused_key}): put a valid key into the "
-                f"environment variable {self._api_key_env}."
+                f"environment variable {self._api_key_env}{then}"
             )
         if meaning.unknown_model:
             answer = await self._line.send("models", None, lambda: "models", _listed, quickly=True)
             return self._unknown_model([model.name for model in _models(answer)])
-        return ModelRefused(self._server.redacted(f"{self._server} {meaning.final}."))
+        return error(self._server.redacted(f"{self._server} {meaning.final}{then}"))
 
     def _unknown_model(self, offered: Sequence[str]) -> ModelRefused:
         names = [one_line(self._server.redacted(name), LONGEST_NAME) for name in offered[:8]]

@@ -47,6 +47,8 @@ class Answer:
     raw: bytes
     headers: Mapping[str, str]
     seconds: float
+    before: bool = False
+    """Whether this path had answered before."""
 
     def data(self) -> object:
         """The body as JSON. Raises `ValueError`."""
@@ -83,6 +85,8 @@ class Line:
         self._timeout = timeout
         self._patience = patience
         self._pace = pace
+        self._answered: set[str] = set()
+        """Paths that did."""
         self._session: aiohttp.ClientSession | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -117,6 +121,7 @@ class Line:
                         raise Again(_why_unreadable(unreadable, answer)) from unreadable
                     if answer.status == 200:
                         turn.answered()
+                        self._answered.add(path)
                     return found
             except Again as failed:
                 failures += 1
@@ -156,7 +161,8 @@ class Line:
                 seconds = time.perf_counter() - started
                 if 300 <= answer.status < 400:
                     raise self._redirected(answer.headers.get("Location", ""))
-                return Answer(answer.status, raw, answer.headers, seconds)
+                before = path in self._answered
+                return Answer(answer.status, raw, answer.headers, seconds, before)
         # From None: what the library says may quote the answer, and so the key.
         except TimeoutError:
             raise Again(f"no answer within {self._timeout:g} seconds") from None

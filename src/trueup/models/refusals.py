@@ -35,12 +35,14 @@ _TOO_LONG = re.compile(
 _ABOUT_KEYS = re.compile(
     r"^$|\bkeys?\b|api_?key|token|auth|credential|permission|forbidden|log ?in", re.IGNORECASE
 )
-_NO_CREDIT = re.compile(r"insufficient_quota|exceeded your current quota", re.IGNORECASE)
+_NO_CREDIT = re.compile(
+    r"insufficient[ _](quota|credits?|balance|funds)|exceeded your current quota", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """What to make of an error answer: exactly one of the fields is set."""
+    """What to make of an error answer: one of the fields is set, or two with `of_all`."""
 
     again: bool = False
     lacks: Feature | None = None
@@ -49,19 +51,29 @@ class Meaning:
     """The status with which it was."""
     final: str | None = None
     """What happened and what to do next, without the address."""
+    of_all: bool = False
+    """Whether no other request would fare better until that is done: the work ends here."""
 
 
-def understood(status: int, complaint: Complaint, sent: Collection[Feature]) -> Meaning:
-    """The meaning of an answer with that status, to a request that used those features."""
+def understood(
+    status: int, complaint: Complaint, sent: Collection[Feature], *, before: bool = False
+) -> Meaning:
+    """The meaning of an answer with that status, to a request that used those features.
+
+    `before`: the like was answered before, so the address is right, and the key was.
+    """
     said = f"{complaint.code} {complaint.text}"
+    if status == 402 or (status in (403, 429) and _NO_CREDIT.search(said)):
+        return Meaning(
+            final=f"says that the account has no credit left ({complaint.text}): top it up",
+            of_all=True,
+        )
     about_key = any(map(_ABOUT_KEYS.search, (complaint.text, complaint.code or complaint.text)))
     if status == 401 or (status == 403 and about_key):
-        return Meaning(refused_key=status)
-    if status == 402 or (status == 429 and _NO_CREDIT.search(said)):
-        return Meaning(
-            final=f"says that the account has no credit left ({complaint.text}): top it up"
-        )
-    if status == 404 and _UNKNOWN_MODEL.search(said):
+        # A 403 may be about this one prompt, and quote it: only its code is believed of all.
+        coded = bool(complaint.code and _ABOUT_KEYS.search(complaint.code))
+        return Meaning(refused_key=status, of_all=before and (status == 401 or coded))
+    if status == 404 and not before and _UNKNOWN_MODEL.search(said):
         return Meaning(unknown_model=True)
     if status in _MAY_BLAME:
         if _TOO_LONG.search(said):
@@ -73,7 +85,9 @@ def understood(status: int, complaint: Complaint, sent: Collection[Feature]) -> 
             return Meaning(lacks=feature)
     if status in (404, 405, 501) and "raw" in sent:
         return Meaning(lacks="raw")
-    if status in AGAIN or (status >= 500 and status != 501):
+    # What was there before comes back: a gateway restarts, or a model is loaded anew.
+    gone = before and status in (404, 405)
+    if gone or status in AGAIN or (status >= 500 and status != 501):
         return Meaning(again=True)
     if _UNKNOWN_MODEL.search(said):
         return Meaning(unknown_model=True)
