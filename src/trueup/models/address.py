@@ -11,11 +11,13 @@ and its query are kept out of everything that is shown or stored. It opens no co
 
 from __future__ import annotations
 
+import json
 import re
-from base64 import b64encode
-from collections.abc import Iterable
+from base64 import b64encode, urlsafe_b64encode
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from html.entities import html5
 from urllib.parse import quote, quote_plus, unquote, unquote_plus, urlsplit, urlunsplit
 
 from trueup.errors import SettingsError
@@ -37,7 +39,7 @@ class Address:
     authorization: str | None = field(default=None, repr=False)
     """The Authorization header's value."""
     secrets: tuple[str, ...] = field(default=(), repr=False)
-    """What lets us in, in all forms in which it may be quoted, the longest first."""
+    """What lets us in, in all forms in which it may be quoted once unescaped, the longest first."""
     unshown: tuple[str, ...] = field(default=(), repr=False)
     """The same of the rest of the query, which may be a word like any other."""
 
@@ -54,10 +56,14 @@ class Address:
 
     def without_key(self, raw: bytes) -> bytes:
         """An answer's bytes without the key: what comes back is stored."""
-        secrets = [secret for secret in self.secrets if len(secret) >= SHORTEST_KEY]
-        if not secrets:
+        if not (needles := _needles(self.secrets)):
             return raw
-        text = _without(secrets, raw.decode("utf-8", "surrogateescape"))
+        if not (coding := json.detect_encoding(raw)).startswith("utf-8"):
+            raw = raw.decode(coding, "replace").encode()
+        # Most answers hold no key, and every one comes by here.
+        if not any(map(raw.__contains__, needles)) and not any(one.search(raw) for one in _ESCAPED):
+            return raw
+        text = _without(_long(self.secrets), raw.decode("utf-8", "surrogateescape"))
         return text.encode("utf-8", "surrogateescape")
 
 
@@ -103,34 +109,99 @@ def _of_login(login: str) -> tuple[str, ...]:
 
 
 def _forms(*secrets: str) -> tuple[str, ...]:
-    """Each as it is, as it stands in a URL, and as it was before that; the longest first."""
+    """Each as it is, as it stands in a URL, as it was before that, and in base64; without escapes
+    too."""
     plain = {one for secret in secrets for one in (secret, unquote(secret), unquote_plus(secret))}
-    coded = {one for secret in plain for one in (quote(secret, safe=""), quote_plus(secret))}
-    return tuple(sorted((plain | coded) - {""}, key=lambda one: (-len(one), one)))
+    coded = {one for secret in plain for one in (quote(secret), quote_plus(secret), _units(secret))}
+    bare = {_bare(one) for one in plain | coded}
+    in_base64 = {one for secret in _long(plain) for one in _base64(secret.encode())}
+    return tuple(sorted((plain | bare | in_base64) - {""}, key=lambda one: (-len(one), one)))
 
 
-def _without(secrets: Iterable[str], text: str) -> str:
-    for secret in secrets:
-        text = _spelt(secret).sub("[key]", text)
-    return text
+def _long(secrets: Iterable[str]) -> tuple[str, ...]:
+    return tuple(secret for secret in secrets if len(secret) >= SHORTEST_KEY)
+
+
+def _units(text: str) -> str:
+    """The text as JSON escapes it: what is beyond 16 bits in two parts."""
+    raw = text.encode("utf-16-be", "surrogatepass")
+    return "".join(chr(high << 8 | low) for high, low in zip(raw[::2], raw[1::2], strict=True))
+
+
+def _base64(secret: bytes) -> Iterator[str]:
+    """What base64 makes of it, by itself and wherever in a longer text it stands."""
+    for code in (b64encode, urlsafe_b64encode):
+        yield code(secret).decode()
+        for before in range(3):
+            # Of a letter that holds bits of a neighbour as well nothing is known.
+            first, last = -(-before * 4 // 3), (before + len(secret)) * 4 // 3
+            yield code(bytes(before) + secret).decode()[first:last]
+
+
+_ESCAPE = re.compile(
+    r"(?:%|\\+u0025)(?:25)*([0-9a-f]{2})"
+    r"|(?:&|\\+u0026)(?:amp;)*(?:#0*(\d{1,7})|#x0*([0-9a-f]{1,6})|([a-z]{2,31}\d*));"
+    r"|\\+(?:u([0-9a-f]{4}))?",
+    re.IGNORECASE,
+)
+"""One letter in a URL, in HTML or in JSON, however often quoted; backslashes alone mean nothing.
+A row of them is one place to look, not as many as it is long."""
+_ESCAPED = (
+    re.compile(rb"""\\(?:[^a-zA-Z0-9"\\]|u0026[#a-zA-Z]|u00(?!26|27|3[cCeE])[2-7])"""),
+    re.compile(rb"%[0-9a-fA-F]{2}"),
+    re.compile(rb"&[#a-zA-Z]\w*;"),
+)
+"""What may stand for a letter of most keys in JSON. Some servers escape `<`, `>`, `&` and `'`."""
+_UNUSUAL = re.compile(r"""[<>'"\\]|[^\0-\x7f]""")
+
+
+def _bare(text: str) -> str:
+    """The text without escapes."""
+    return _ESCAPE.sub(_meant, text)
+
+
+def _meant(escape: re.Match[str]) -> str:
+    if (kind := escape.lastindex) is None:
+        return ""
+    if kind == 4:
+        return html5.get(f"{escape[kind]};", escape[0])
+    code = int(escape[kind], 10 if kind == 2 else 16)
+    return chr(code) if code < 0x110000 else ""
 
 
 @lru_cache(maxsize=256)
-def _spelt(secret: str) -> re.Pattern[str]:
-    r"""The secret as JSON may spell it, however often quoted: `/` as `\/`, `+` as `\u002b`."""
-    letters = "".join(map(_letter, secret))
-    if not (secret[0].isascii() and secret[0].isalnum()):
-        # It may be escaped: a row of backslashes is one place to look, not as many as it is long.
-        letters = rf"(?<!\\){letters}"
-    return re.compile(letters)
+def _needles(secrets: tuple[str, ...]) -> tuple[bytes, ...]:
+    """Of what is no key but by chance, nothing. What no answer is without that holds a key and
+    does not escape it."""
+    long = _long(secrets)
+    if any(map(_UNUSUAL.search, long)):
+        return (b"",)
+    shortest = [one for one in long if not any(two in one for two in long if two != one)]
+    return tuple(one.encode() for one in shortest)
 
 
-def _letter(one: str) -> str:
-    if one.isascii() and one.isalnum():
-        return one
-    units = one.encode("utf-16-be", "surrogatepass").hex(" ", 2).split()
-    coded = "".join(rf"\\+u(?i:{unit})" for unit in units)
-    return rf"(?:\\*{re.escape(one)}|{coded})"
+def _without(secrets: Iterable[str], text: str) -> str:
+    bare = _bare(text)
+    found = [re.escape(secret) for secret in secrets if secret in bare]
+    if not found:
+        return text
+    spans = [hit.span() for hit in re.finditer("|".join(found), bare)]
+    places = _places(text, [number for span in spans for number in span])
+    # Between the hits, so that what stays keeps its escapes.
+    starts, ends = [*places[::2], len(text)], [0, *places[1::2]]
+    return "[key]".join(text[end:start] for end, start in zip(ends, starts, strict=True))
+
+
+def _places(text: str, numbers: Sequence[int]) -> list[int]:
+    """Where in the text those letters are that have these numbers, rising, without escapes."""
+    places: list[int] = []
+    letters = at = 0
+    for escape in _ESCAPE.finditer(text):
+        until = letters + escape.start() - at
+        while len(places) < len(numbers) and numbers[len(places)] <= until:
+            places.append(at + numbers[len(places)] - letters)
+        letters, at = until + len(_meant(escape)), escape.end()
+    return places + [at + number - letters for number in numbers[len(places) :]]
 
 
 def _authorization(key: str, login: str) -> str | None:
