@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Callable
 
 import pytest
@@ -114,6 +115,78 @@ def test_a_server_that_answers_late_is_given_less_and_later_more_again() -> None
         server, pace = Server(64, 0.5), Pace(64)
         levels = []
         for seconds, long in ((0.5, 60), (3.0, 12), (0.5, 60)):
+            server.seconds = seconds
+            await flood(pace, server.ask, long)
+            levels.append(pace.allowed)
+        return levels
+
+    assert run(main()) == [64, 48, 64]
+
+
+async def through(seconds: Callable[[], float], requests: int, pace: Pace) -> tuple[float, int]:
+    """How long that many requests take a server with room for all, and the fewest allowed."""
+    fewest = pace.allowed
+
+    async def one() -> None:
+        nonlocal fewest
+        async with pace.turn("kind") as turn:
+            await asyncio.sleep(seconds())
+            turn.answered()
+            fewest = min(fewest, pace.allowed)
+
+    await asyncio.gather(*(one() for _ in range(requests)))
+    return asyncio.get_running_loop().time(), fewest
+
+
+@pytest.mark.parametrize("refusals", [0.4, 0.5, 0.6])
+@pytest.mark.parametrize("seed", range(3))
+def test_short_answers_among_long_ones_are_not_taken_for_load(refusals: float, seed: int) -> None:
+    chance = random.Random(seed)
+
+    def seconds() -> float:
+        short = chance.random() < refusals
+        return chance.gauss(0.3, 0.05) if short else max(0.5, chance.gauss(2.5, 0.6))
+
+    took, fewest = run(through(seconds, 3000, Pace(64)))
+    chance.seed(seed)
+    ideal, _ = run(through(seconds, 3000, Pace(64, steady=True)))
+    assert took < 1.35 * ideal and fewest == 16
+
+
+@pytest.mark.parametrize("period", [0.5, 1, 2, 5, 20])
+def test_what_comes_and_goes_with_somebody_elses_work_does_not_add_up(period: float) -> None:
+    def seconds() -> float:
+        return 0.3 if asyncio.get_running_loop().time() // period % 2 else 0.1
+
+    took, fewest = run(through(seconds, 20_000, Pace(64)))
+    ideal, _ = run(through(seconds, 20_000, Pace(64, steady=True)))
+    assert took < 2.5 * ideal and fewest >= 16
+
+
+def test_one_kind_of_answers_does_not_drown_what_another_says() -> None:
+    async def main() -> int:
+        server, pace = Server(16, 0.5), Pace(512)
+
+        async def caller(number: int) -> None:
+            while True:
+                async with pace.turn(number % 2) as turn:
+                    await server.ask()
+                    turn.answered()
+
+        callers = [asyncio.create_task(caller(number)) for number in range(600)]
+        await asyncio.sleep(240)
+        for one in callers:
+            one.cancel()
+        await asyncio.gather(*callers, return_exceptions=True)
+        return pace.allowed
+
+    assert 14 <= run(main()) <= 36
+
+
+def test_a_cut_that_made_nothing_faster_is_undone() -> None:
+    async def main() -> list[int]:
+        server, pace, levels = Server(1000, 0.5), Pace(64), []
+        for seconds, long in ((0.5, 60), (3.0, 9), (3.0, 30)):
             server.seconds = seconds
             await flood(pace, server.ask, long)
             levels.append(pace.allowed)
