@@ -102,3 +102,18 @@ async def test_what_a_server_says_of_itself_is_said_briefly() -> None:
     assert (
         said.isprintable() and len(said) < 300 and "It offers evil ]0;owned line of [key]" in said
     )
+
+
+async def test_who_waits_while_it_is_closed_is_not_asked_for_any_more() -> None:
+    async with FakeServer() as server:
+        server.delay = 0.2
+        model = Endpoint(server.url, "fake", concurrency=1)
+        asking = [asyncio.create_task(model.reply(ASKED)) for _ in range(4)]
+        while not server.seen:
+            await asyncio.sleep(0.01)
+        await model.close()
+        given_up = await asyncio.gather(*asking, return_exceptions=True)
+        assert [type(one) for one in given_up] == [ModelUnavailable] * 4
+        assert len(server.seen) == 1
+        assert (await model.reply(ASKED)).text
+        await model.close()

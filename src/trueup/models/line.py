@@ -87,6 +87,7 @@ class Line:
         self._pace = pace
         self._answered: set[str] = set()
         """Paths that did."""
+        self._closings = 0
         self._session: aiohttp.ClientSession | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -108,10 +109,13 @@ class Line:
         dice: random.Random | None = None
         sent = None if body is None else json.dumps(body).encode()
         kind = None if body is None or sent is None else _kind(path, body, len(sent))
-        failures, first_failure = 0, 0.0
+        failures, first_failure, closings = 0, 0.0, self._closings
         while True:
             try:
                 async with self._pace.turn(kind) as turn:
+                    if self._closings != closings:
+                        # Whoever was still waiting then waits for nobody: it would open it again.
+                        raise ModelUnavailable(f"{self._server} was closed before it was asked.")
                     answer = await self._once(path, sent)
                     if answer.status == 429:
                         turn.refused()
@@ -138,7 +142,11 @@ class Line:
             await asyncio.sleep(wait)
 
     async def close(self) -> None:
-        """Close the connections; the next request opens new ones."""
+        """Close the connections; the next request opens new ones, those that wait give up."""
+        self._closings += 1
+        await self._let_go()
+
+    async def _let_go(self) -> None:
         session, self._session = self._session, None
         if session is not None:
             # One whose event loop is gone lets go of its connections without awaiting them.
@@ -185,7 +193,7 @@ class Line:
             return self._session
         import aiohttp
 
-        await self.close()
+        await self._let_go()
         if self._session is not None:
             return self._session  # another request opened it meanwhile
         headers = {"Content-Type": "application/json", "User-Agent": "trueup"}
