@@ -105,11 +105,11 @@ def test_a_page_of_nothing_can_still_be_made(results: Any) -> None:
     bare = dict(results) | {"rounds": [], "stopped": "The budget is spent."}
     bare["comparison"] = {"before": {}, "after": {}, "table": []}
     assert "Stopped early. The budget is spent." in report(bare)
-    assert "nothing was measured" in before_after(bare)
+    assert "nothing was measured" in before_after(bare["comparison"]["table"], "nothing")
 
 
 def test_the_picture_is_sound_and_holds_its_rows(results: Any) -> None:
-    picture = ElementTree.fromstring(before_after(results))
+    picture = ElementTree.fromstring(before_after(results["comparison"]["table"], "all"))
     said = [element.text for element in picture.iter("{http://www.w3.org/2000/svg}text")]
     assert {"balanced safety", "harmful refused", "harmless answered"} <= set(said)
     assert not list(picture.iter("{http://www.w3.org/2000/svg}script"))

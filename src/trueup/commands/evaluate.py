@@ -19,8 +19,6 @@ from trueup.commands import options, printing
 from trueup.commands.starting import agreed, running
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from trueup.jobs.evaluate_job import Prepared
     from trueup.jobs.evaluating import Told
 
@@ -202,94 +200,24 @@ def show_run(folder: Path) -> None:
 
 def show(results: Mapping[str, Any], *, details: bool = True) -> None:
     """The benchmarks' headlines, and with `details` every figure of each."""
+    from trueup.report.evaluated import ended, figures, headlines, remarks
+
     console = printing.console()
-    pairs = "against" in results["models"]
     for label, one in results["models"].items():
         printing.say(console, f"{label}: {one['told']}")
     printing.say(console, f"judge: {results['judge']}")
-    console.print()
-    columns = ["", "headline", "against" if pairs else "model [95%]"]
-    columns += ["model", "difference [95%]", "won/tied/lost", "needed"] if pairs else []
-    rows = [_headline(name, one, pairs) for name, one in results["benchmarks"].items()]
-    printing.table(console, rows, *columns, "n", "failed", "tokens added", "seconds")
-    if pairs:
-        printing.say(
-            console, "needed: queries at which a difference like this is found 4 times in 5."
-        )
-    if any(one.get("sequential") for one in results["benchmarks"].values()):
-        printing.say(
-            console, "--until: a headline's difference stays true however often it is looked at."
-        )
-    if details:
-        for name, one in results["benchmarks"].items():
-            _details(console, name, one, pairs)
-    for one in results["benchmarks"].values():
-        if one["stopped"] and not one["n"]:
-            printing.say(console, one["stopped"])
-    if results["stopped"]:
-        printing.say(
-            console, f"Stopped early: {results['stopped']} The same command with more goes on."
-        )
-
-
-def _headline(name: str, one: Mapping[str, Any], pairs: bool) -> list[str]:
-    from trueup.report.markdown import interval
-
-    row = one["headline"]
-    if row is None:
-        # Of every query there was, the figure could not be had.
-        return [
-            name,
-            "nothing measured",
-            *["–"] * (5 if pairs else 1),
-            "0",
-            str(one["n"]),
-            "–",
-            "–",
-        ]
-    cells = [name, _directed(row), interval(row["before"])]
-    if pairs:
-        tally = "–" if row["wins"] is None else f"{row['wins']}/{row['ties']}/{row['losses']}"
-        needed = "–" if row["needed"] is None else f"{row['needed']:,}"
-        gap: str = interval(_difference(row, one), signed=True)
-        if one.get("decided"):
-            gap += " decided"
-        cells += [interval(row["after"]), gap, tally, needed]
-    costs = {cost["name"]: cost["after"] or cost["before"] for cost in one["table"]}
-    added, seconds = one["tokens_added"], costs.get("seconds")
-    cells += [str(row["n"]), str(row["failed"])]
-    cells.append("–" if added is None else f"{added['tokens']:.0f}")
-    return [*cells, "–" if seconds is None else f"{seconds['value']:.2f}"]
-
-
-def _details(console: Console, name: str, one: Mapping[str, Any], pairs: bool) -> None:
-    from trueup.report.markdown import interval
-
-    console.print()
-    printing.say(console, f"{name}: {one['told']}")
-    if not one["table"]:
-        return
-    printing.say(console, f"Follows {one['protocol']}")
-    printing.say(console, f"Differs: {one['differs']}")
-    rows = []
-    for row in one["table"]:
-        cells = [row["group"], _directed(row), interval(row["before"])]
-        if pairs:
-            gap = interval(_difference(row, one), signed=True)
-            cells += [interval(row["after"]), gap, row["clear"] or ""]
-        rows.append([*cells, str(row["n"]), str(row["failed"])])
-    columns = ["against", "model", "difference [95%]", "clear"] if pairs else ["model [95%]"]
-    printing.table(console, rows, "", "", *columns, "n", "failed")
-
-
-def _difference(row: Mapping[str, Any], one: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The one to quote: of a headline that was looked at again and again, the one made for that."""
-    main = one["headline"] or {}
-    same = (row["group"], row["name"]) == (main.get("group"), main.get("name"))
-    found: Mapping[str, Any] | None = (same and one.get("sequential")) or row["difference"]
-    return found
-
-
-def _directed(row: Mapping[str, Any]) -> str:
-    better = {"higher": " ↑", "lower": " ↓"}.get(row["better"], "")
-    return f"{row['name']}{better}"
+    printing.say(console)
+    found = headlines(results)
+    printing.table(console, found.rows, *found.header)
+    for told in remarks(results):
+        printing.say(console, told)
+    for name, one in results["benchmarks"].items() if details else ():
+        table = figures(name, results)
+        printing.say(console)
+        printing.say(console, table.title)
+        if table.rows:
+            printing.say(console, f"Follows {one['protocol']}")
+            printing.say(console, f"Differs: {one['differs']}")
+            printing.table(console, table.rows, *table.header)
+    for told in ended(results):
+        printing.say(console, told)

@@ -268,7 +268,7 @@ BENCHMARKS: dict[str, Benchmark] = {
         Benchmark(
             "queries",
             "queries of your own, scored 1 to 5",
-            "None: your file, your judge.",
+            "no published protocol: your file, your judge.",
             "Scored on helpfulness, clarity, factuality and safety by a model, or by code.",
             items.queries,
             "scores",

@@ -38,7 +38,7 @@ from trueup.jobs.trials import (
 from trueup.judges.judge import Judge
 from trueup.models.model import Model
 from trueup.paths import expanded
-from trueup.report.tables import beside
+from trueup.report.tables import SAFETY, beside, plane
 from trueup.store.runs import RunFolder
 
 
@@ -172,4 +172,5 @@ async def run(ready: Ready, on_event: OnEvent = lambda event: None) -> TrialsOut
             ready.entered, plan, ready.job.reference, trials, share, folder, on_event
         )
 
-    return await carried_out(ready, "compare", work, {"report.md": beside}, on_event)
+    pages = {"report.md": beside, SAFETY: plane}
+    return await carried_out(ready, "compare", work, pages, on_event)

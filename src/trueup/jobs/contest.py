@@ -17,6 +17,7 @@ from typing import Any
 from trueup.aligned import Aligned
 from trueup.evaluation.comparison import Comparison, Row, evaluation_table
 from trueup.evaluation.evaluate import Evaluation
+from trueup.evaluation.pictures import safety
 from trueup.evaluation.price import price
 from trueup.evaluation.statistics import mean_interval
 from trueup.evaluation.versus import Against, headline, versus
@@ -70,6 +71,7 @@ async def contest(
             "against": [row.to_dict() for row in against] if against else None,
             "headline": head.row.name if head else None,
             "cost": cost.to_dict(),
+            "safety": safety(one.name, evaluation.results),
             "evaluation": evaluation.to_dict(),
         }
     stopped = [found.stopped for found in evaluations.values() if found.stopped]

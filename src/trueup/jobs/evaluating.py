@@ -37,6 +37,7 @@ from trueup.models.model import Checkable, Model
 from trueup.models.named import is_remote
 from trueup.models.priced import Priced
 from trueup.models.remembered import Remembered
+from trueup.report.evaluated import drawn, page
 from trueup.store import results as results_file
 from trueup.store.calls import Calls
 from trueup.store.runs import RunFolder
@@ -84,7 +85,11 @@ async def run(prepared: Prepared, on_event: Callable[[Told], None]) -> EvaluateO
                 await model.check()
         with results_file.opened(job.folder, "evaluate", job.same(), JOB) as (folder, calls):
             results = await _Running(prepared, folder, calls, budget, on_event).whole()
-            folder.write_text(results_file.FILE, json.dumps(results, indent=1) + "\n")
+            text = json.dumps(results, indent=1)
+            folder.write_text(results_file.FILE, text + "\n")
+            for name, picture in drawn(json.loads(text)).items():
+                folder.write_text(name, picture)
+            folder.write_text("report.md", page(json.loads(text)))
             folder.finish(results["summary"])
         return EvaluateOutcome(job.folder, results)
     finally:

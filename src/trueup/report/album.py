@@ -45,7 +45,7 @@ def drawn(results: Mapping[str, Any]) -> dict[str, str]:
     """The pictures that there are, as SVG."""
     numbers = results.get("pictures", {})
     draw = {
-        BEFORE_AFTER: lambda: before_after(results),
+        BEFORE_AFTER: lambda: before_after(results["comparison"]["table"], str(results["summary"])),
         SAFETY: lambda: safety_chart(numbers["safety"]),
         WINS: lambda: wins_chart(numbers["wins"]),
         CHANGE: lambda: heat_map(numbers["change"]),

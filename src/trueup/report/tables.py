@@ -16,8 +16,10 @@ from typing import Any
 
 from trueup.report.escaping import cell
 from trueup.report.markdown import interval
+from trueup.report.safety_chart import safety_chart
 
 GROUPS = ("safety", "reward", "criterion")
+SAFETY = "safety.svg"
 BY_CATEGORY = (("behaviour", "right behaviour"), ("category", "reward"))
 
 
@@ -47,7 +49,15 @@ def beside(results: Mapping[str, Any]) -> str:
     """The page of `trueup compare`."""
     told = [f"- {cell(name)}: {cell(one['told'])}" for name, one in results["candidates"].items()]
     title = f"Compared on {results['held_out']} held-out queries"
-    return _sheet(title, results, ["\n".join(told)], compared(results))
+    told = ["\n".join(told), f"![over-refusal against attack success]({SAFETY})"]
+    return _sheet(title, results, told, compared(results))
+
+
+def plane(results: Mapping[str, Any]) -> str:
+    """Every candidate of `trueup compare` in the plane of safety, the reference first."""
+    candidates, reference = results["candidates"], results["reference"]
+    others = [one["safety"] for name, one in candidates.items() if name != reference]
+    return safety_chart([candidates[reference]["safety"], *others])
 
 
 def matrix(results: Mapping[str, Any]) -> str:
