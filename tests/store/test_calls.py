@@ -7,7 +7,7 @@ import sys
 import tempfile
 import tracemalloc
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -203,6 +203,34 @@ async def test_what_breaks_in_the_writer_reaches_who_waits(tmp_path: Path) -> No
             # Not a text: SQLite refuses it in the thread, inside the transaction.
             await put(calls, 1, role=object())  # type: ignore[arg-type]
         assert await asyncio.wait_for(put(calls, 2), 5) == reply(2)
+
+
+async def test_a_damaged_reply_fails_only_whoever_puts_onto_it(tmp_path: Path) -> None:
+    path = tmp_path / "calls.sqlite"
+    with Calls(path) as calls:
+        await put(calls, 0)
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("UPDATE calls SET checksum = 1")
+        results = await asyncio.gather(
+            *(put(calls, number) for number in range(20)), return_exceptions=True
+        )
+        assert calls.commits < 10
+        with pytest.raises(StoreError, match="is damaged"):
+            raise results[0]  # type: ignore[misc]
+        assert results[1:] == [calls.get(address(number)) for number in range(1, 20)]
+        assert results[1:] == [reply(number) for number in range(1, 20)]
+
+
+async def test_what_a_job_did_before_it_failed_is_undone(tmp_path: Path) -> None:
+    with Calls(tmp_path / "calls.sqlite") as calls:
+        broken = {"a": b"whole", object(): b"no text"}
+        results = await asyncio.gather(
+            calls.put_vectors(broken),  # type: ignore[arg-type]
+            calls.put_vectors({"b": b"whole"}),
+            return_exceptions=True,
+        )
+        assert [type(one) for one in results] == [AttributeError, type(None)]
+        assert calls.vectors(["a", "b"]) == {"b": b"whole"}
 
 
 FULL_DISK = """

@@ -4,8 +4,8 @@
     await writer.do(lambda connection: connection.execute("INSERT ..."))      # is on disk now
 
 A commit waits for the disk. While one is under way others queue, and the next commit takes all of
-them: the more arrive at once the fewer waits each one pays for. A group is committed whole or not
-at all, and whatever goes wrong reaches everyone who waits for it.
+them: the more arrive at once the fewer waits each one pays for. A job that fails is undone and
+fails alone; what goes wrong with the commit itself reaches everyone who waits for it.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ class _Job:
     work: Callable[[sqlite3.Connection], Any]
     future: asyncio.Future[Any]
     result: Any = None
+    error: Exception | None = None
 
 
 class GroupWriter:
@@ -113,7 +114,7 @@ class GroupWriter:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 for job in group:
-                    job.result = job.work(connection)
+                    self._attempt(job)
                 connection.execute("COMMIT")
             except BaseException:
                 # SQLite rolls back by itself after some errors (a full disk is one).
@@ -121,6 +122,20 @@ class GroupWriter:
                     connection.execute("ROLLBACK")
                 raise
         self.commits += 1
+
+    def _attempt(self, job: _Job) -> None:
+        """Do a job; if it fails, what it did is undone and the others of its group go on."""
+        connection = self._connection
+        connection.execute("SAVEPOINT job")
+        try:
+            with explained(self._path):
+                job.result = job.work(connection)
+        except Exception as error:
+            if not connection.in_transaction:
+                raise  # SQLite has undone the whole group (a full disk is one reason)
+            connection.execute("ROLLBACK TO job")
+            job.error = error
+        connection.execute("RELEASE job")
 
 
 def _tell(group: list[_Job], error: BaseException | None) -> None:
@@ -137,7 +152,8 @@ def _resolve(jobs: list[_Job], error: BaseException | None) -> None:
     for job in jobs:
         if job.future.done():
             continue
-        if error is None:
+        failed = error or job.error
+        if failed is None:
             job.future.set_result(job.result)
         else:
-            job.future.set_exception(error)
+            job.future.set_exception(failed)
