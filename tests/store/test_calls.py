@@ -5,6 +5,8 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 import tracemalloc
 from collections.abc import Callable
 from contextlib import AbstractContextManager, closing
@@ -185,6 +187,33 @@ async def test_another_process_that_writes_is_waited_for_then_named(
         other.execute("ROLLBACK")
         other.close()
         assert await put(calls, 1) == reply(1)
+
+
+@pytest.mark.parametrize("freed", [True, False])
+async def test_an_interrupted_run_ends_while_another_process_writes(
+    tmp_path: Path, freed: bool
+) -> None:
+    path = tmp_path / "calls.sqlite"
+    Calls(path).close()
+    with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(asyncio.CancelledError), Calls(path) as calls:  # as Ctrl-C ends a run
+            waiting = [asyncio.ensure_future(put(calls, 1))]
+            await asyncio.sleep(0.2)  # the first is being committed, the others are a second group
+            waiting += [asyncio.ensure_future(put(calls, number)) for number in range(2, 5)]
+            await asyncio.sleep(0)
+            if freed:
+                threading.Timer(0.3, other.execute, ["ROLLBACK"]).start()
+            interrupted = time.monotonic()
+            raise asyncio.CancelledError
+        assert time.monotonic() - interrupted < 1.9
+        results = await asyncio.gather(*waiting, return_exceptions=True)
+        if not freed:
+            assert ["locked by another" in str(one) for one in results] == [True] * 4
+            return
+        assert results == [reply(number) for number in range(1, 5)]
+    with Calls(path) as calls:
+        assert [calls.get(address(number)) for number in range(1, 5)] == results
 
 
 async def test_a_put_into_a_closed_file_fails(tmp_path: Path) -> None:

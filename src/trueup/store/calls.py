@@ -16,6 +16,7 @@ It keeps no replies in memory. It does not know models, and makes no calls.
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 import threading
 import time
@@ -89,18 +90,22 @@ class Calls:
         error: BaseException | None,
         at: TracebackType | None,
     ) -> None:
-        self.close()
+        # Whoever pressed Ctrl-C waits for the end, not for another program.
+        self.close(hurry=isinstance(error, asyncio.CancelledError | KeyboardInterrupt))
 
     @property
     def commits(self) -> int:
         """How many transactions this process has committed; many puts share one."""
         return self._writer.commits if self._writer is not None else 0
 
-    def close(self) -> None:
-        """Finish writing and close the file. Safe to call twice."""
+    def close(self, *, hurry: bool = False) -> None:
+        """Finish writing and close the file. Safe to call twice.
+
+        In a `hurry` a file that another process has locked is not waited for longer than a second.
+        """
         self._reader.close()
         if self._writer is not None:
-            self._writer.close()
+            self._writer.close(hurry=hurry)
 
     # ------------------------------------------------------------------ replies
 

@@ -12,21 +12,30 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from trueup.errors import StoreError
+from trueup.store import database
 from trueup.store.database import explained
 
 T = TypeVar("T")
 
 GROUP = 1000
 """The most jobs in one commit, so that the first of them does not wait for ever."""
+
+HURRIED = 1.0
+"""Seconds to wait for another process that is writing once the run was interrupted."""
+
+LOOK_AGAIN = 50
+"""Milliseconds in which it is found out that there is a hurry."""
 
 
 @dataclass(slots=True)
@@ -48,7 +57,10 @@ class GroupWriter:
         self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._closed = False
+        self._until = math.inf
         self._lock = threading.Lock()
+        # SQLite cannot be called back from a long wait: it is given short ones, again and again.
+        connection.execute(f"PRAGMA busy_timeout = {LOOK_AGAIN}")
 
     async def do(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run `work` in a transaction; return its result once that is on disk.
@@ -68,12 +80,18 @@ class GroupWriter:
             self._queue.put(_Job(work, future))
         return await future
 
-    def close(self) -> None:
-        """Finish what is queued, then the thread and the connection. Safe to call twice."""
+    def close(self, *, hurry: bool = False) -> None:
+        """Finish what is queued, then the thread and the connection. Safe to call twice.
+
+        In a `hurry` another process that has the file locked is waited for `HURRIED` seconds more
+        in all, and what could not be written by then is given up.
+        """
         with self._lock:
             if self._closed:
                 return
             self._closed = True
+            if hurry:
+                self._until = time.monotonic() + HURRIED
             self._queue.put(None)
         if self._thread is not None:
             self._thread.join()
@@ -111,7 +129,7 @@ class GroupWriter:
     def _commit(self, group: list[_Job]) -> None:
         connection = self._connection
         with explained(self._path):
-            connection.execute("BEGIN IMMEDIATE")
+            self._begin()
             try:
                 for job in group:
                     self._attempt(job)
@@ -122,6 +140,19 @@ class GroupWriter:
                     connection.execute("ROLLBACK")
                 raise
         self.commits += 1
+
+    def _begin(self) -> None:
+        """Begin to write as soon as no other process does."""
+        since = time.monotonic()
+        while True:
+            try:
+                self._connection.execute("BEGIN IMMEDIATE")
+                return
+            except sqlite3.OperationalError as error:
+                now = time.monotonic()
+                out_of_time = now > min(since + database.LOCK_PATIENCE, self._until)
+                if out_of_time or error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                    raise
 
     def _attempt(self, job: _Job) -> None:
         """Do a job; if it fails, what it did is undone and the others of its group go on."""
