@@ -38,7 +38,7 @@ def test_a_run_from_first_to_last(tmp_path: Path) -> None:
         assert run.write_text("report.md", "before → after\n").read_bytes() == (
             b"before \xe2\x86\x92 after\n"
         )
-        run.finish("0.49 → 0.87", {"calls": 12})
+        run.finish("0.49 → 0.87")
     found = read_run(path)
     assert found.name == "monday"
     assert (found.method, found.running, found.summary) == ("drpo", False, "0.49 → 0.87")
