@@ -4,6 +4,7 @@ import asyncio
 import os
 import random
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -152,6 +153,35 @@ def test_what_is_only_in_the_log_is_kept(tmp_path: Path) -> None:
     assert Calls.salvage(copy) == 10
     assert kept(copy, 10) == 10
     assert copy.with_name("copy.sqlite.damaged-wal").read_bytes() == log
+
+
+@pytest.mark.parametrize("again", ["a run", "salvage"])
+@pytest.mark.parametrize("step", range(4))
+def test_killed_at_any_step_the_next_finishes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int, again: str
+) -> None:
+    path = tmp_path / "calls.sqlite"
+    with Calls(path) as calls:
+        asyncio.run(fill(calls, 10))
+        raw, log = (path.with_name(path.name + end).read_bytes() for end in ("", "-wal"))
+    path.write_bytes(raw)
+    path.with_name("calls.sqlite-wal").write_bytes(log)
+    steps = iter(range(4))
+
+    def dies(one: Path, target: Path, replace: Callable[..., Path] = Path.replace) -> Path:
+        if next(steps) == step:
+            raise KeyboardInterrupt
+        return replace(one, target)
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(Path, "replace", dies)
+        Calls.salvage(path)
+    if again == "salvage":
+        assert Calls.salvage(path) == 10
+    assert kept(path, 10) == 10
+    if step or again == "salvage":
+        assert path.with_name("calls.sqlite.damaged").read_bytes() == raw
+        assert path.with_name("calls.sqlite.damaged-wal").read_bytes() == log
 
 
 def test_salvaging_twice_keeps_both_damaged_files(sound: bytes, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from trueup.errors import StoreError
+from trueup.store.exchange import finish
 from trueup.store.migrations import migrate, refuse_strangers
 
 LOCK_PATIENCE = 10.0
@@ -76,6 +77,13 @@ def _explanation(path: Path, error: sqlite3.Error) -> str:
 
 def open_to_write(path: Path) -> sqlite3.Connection:
     """A connection to the file, made or brought up to date as needed. Raises `StoreError`."""
+    try:
+        finish(path)
+    except OSError as error:
+        raise StoreError(
+            f"{path} was being salvaged, which cannot be finished ({error}). Free the folder for "
+            "writing and run again."
+        ) from error
     with explained(path):
         connection = _connect(path.absolute().as_uri() + "?mode=rwc")
         try:

@@ -16,12 +16,12 @@ import os
 import re
 import struct
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 from trueup.errors import StoreError
 from trueup.store.database import explained, open_to_write
 from trueup.store.encoding import checksum, reply_from_json
+from trueup.store.exchange import finish, is_ready, ready
 from trueup.store.lock import FolderLock
 from trueup.store.runs import LOCK
 
@@ -39,11 +39,12 @@ def salvage(path: Path) -> int:
 
     Raises `StoreError`, also while a run has the folder: it would go on writing to the old file.
     """
-    if not path.is_file():
+    if not path.is_file() and not is_ready(path):
         raise StoreError(f"There is no {path} to salvage. Check the path.")
     try:
         lock = FolderLock(path.parent / LOCK)
         try:
+            finish(path)
             return _rebuild(path)
         finally:
             lock.release()
@@ -69,27 +70,14 @@ def _rebuild(path: Path) -> int:
             connection.execute("COMMIT")
     finally:
         connection.close()
-    _set_aside(path)
-    fresh.rename(path)
+    ready(fresh, path)
+    finish(path)
     return int(kept)
 
 
 def _remove(path: Path) -> None:
     for ending in ("", "-wal", "-shm"):
         path.with_name(path.name + ending).unlink(missing_ok=True)
-
-
-def _set_aside(path: Path) -> None:
-    """Rename the file and its log; never over an earlier one."""
-    aside = path.with_name(path.name + ".damaged")
-    count = 1
-    while aside.exists():
-        count += 1
-        aside = path.with_name(f"{path.name}.damaged{count}")
-    path.rename(aside)
-    with suppress(FileNotFoundError):
-        path.with_name(path.name + "-wal").rename(aside.with_name(aside.name + "-wal"))
-    path.with_name(path.name + "-shm").unlink(missing_ok=True)
 
 
 def _whole_calls(path: Path) -> Iterator[tuple[Value, ...]]:
