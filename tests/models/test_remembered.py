@@ -11,7 +11,7 @@ import pytest
 from trueup.errors import ModelError, StoreError
 from trueup.models.budgeted import Price
 from trueup.models.model import Embeddings, Model
-from trueup.models.remembered import Remembered
+from trueup.models.remembered import TEXTS_AT_ONCE, Remembered
 from trueup.models.scripted import Scripted, words_as_vectors
 from trueup.store.calls import Calls
 from trueup.store.ledger import RoleCost
@@ -203,3 +203,24 @@ async def test_a_text_is_embedded_once(calls: Calls) -> None:
     np.testing.assert_array_equal(again, words_as_vectors(["c", "e"]))
     assert inner.asked == [("a b", "c"), ("d \ud83d",), ("e",)]
     assert (await model.embed([])).shape == (0, 0)
+
+
+async def test_texts_that_were_embedded_are_stored_though_others_failed(calls: Calls) -> None:
+    class Breaks(Scripted):
+        asked = 0
+
+        async def embed(self, texts: Sequence[str]) -> Embeddings:
+            self.asked += len(texts)
+            if "text 0" in texts and self.asked <= len(many):
+                raise ModelError("broken")
+            await turn()
+            return words_as_vectors(texts)
+
+    many = [f"text {number}" for number in range(10 * TEXTS_AT_ONCE)]
+    inner = Breaks([])
+    model = Remembered(inner, calls, "embedder")
+    with pytest.raises(ModelError, match="broken"):
+        await model.embed(many)
+    np.testing.assert_array_equal(await model.embed(many), words_as_vectors(many))
+    assert inner.asked == len(many) + TEXTS_AT_ONCE
+    assert model.has_vectors(many)

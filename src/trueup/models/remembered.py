@@ -28,6 +28,9 @@ from trueup.types import Reply, Request
 
 T = TypeVar("T")
 
+TEXTS_AT_ONCE = 64
+"""Texts that are embedded and stored together: what an endpoint sends in one request."""
+
 
 class CallStore(Protocol):
     """Where replies are kept, by address."""
@@ -107,11 +110,13 @@ class Remembered:
         found = dict(self._calls.vectors(by_address))
         missing = [address for address in by_address if address not in found]
         new = [address for address in missing if address not in self._embedding]
-        if new:
-            task = asyncio.create_task(self._embed(new, [by_address[one] for one in new]))
-            _until_done(self._embedding, new, task)
-        for waited in {self._embedding[address] for address in missing}:
-            await asyncio.shield(waited)
+        for first in range(0, len(new), TEXTS_AT_ONCE):
+            some = new[first : first + TEXTS_AT_ONCE]
+            task = asyncio.create_task(self._embed(some, [by_address[one] for one in some]))
+            _until_done(self._embedding, some, task)
+        waited = dict.fromkeys(self._embedding[address] for address in missing)
+        # The first failure is told at once; the others go on, since they are being paid for.
+        await asyncio.gather(*map(asyncio.shield, waited))
         found |= self._calls.vectors(missing)
         rows = [np.frombuffer(found[address], dtype="<f4") for address in addresses]
         return np.stack(rows).astype(np.float32) if rows else np.zeros((0, 0), dtype=np.float32)
