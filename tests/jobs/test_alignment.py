@@ -200,6 +200,22 @@ async def test_a_finished_run_on_other_data_is_not_shown_as_this_one(tmp_path: P
         await run(job)
 
 
+async def test_a_run_that_was_cut_off_does_not_go_on_with_other_data(tmp_path: Path) -> None:
+    def dying(request: Request) -> str:
+        raise ModelError("the machine is gone")
+
+    job = a_job(tmp_path)
+    with pytest.raises(ModelError, match="the machine is gone"):
+        await run(job, dying)
+    data_file(tmp_path, 58)
+    with pytest.raises(SettingsError, match=r"other data or models .*--out, or put back"):
+        await run(job)
+    data_file(tmp_path)
+    (tmp_path / "run" / "inputs.json").unlink()  # as in a folder of an older trueup
+    outcome, _ = await run(job)
+    assert not outcome.shown_again
+
+
 async def test_a_folder_with_other_files_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "thesis.tex").write_text("...")

@@ -10,8 +10,8 @@ killed, or that stopped for want of budget, is run again and goes on where it wa
 finished is shown. A part of every budget is kept for the held-out queries, since a prompt nobody
 measured is worth little.
 
-Files of the run's folder: job.toml, aligned.toml, report.md with its pictures, results.json,
-calls.sqlite, and finished.json, which is written last.
+Files of the run's folder: job.toml, inputs.json, aligned.toml, report.md with its pictures,
+results.json, calls.sqlite, and finished.json, which is written last.
 """
 
 from __future__ import annotations
@@ -32,11 +32,10 @@ from trueup.evaluation.guard import at_equal_length, rejudged, warnings
 from trueup.evaluation.pictures import pictured
 from trueup.evaluation.price import price
 from trueup.evaluation.versus import HEADLINES
-from trueup.jobs import job as job_file
 from trueup.jobs.deadline import Deadline
 from trueup.jobs.estimate import enough, estimate, reserve
 from trueup.jobs.job import Job
-from trueup.jobs.outcome import Outcome, finished
+from trueup.jobs.outcome import Outcome, begin, finished
 from trueup.jobs.plan import Plan, prepare
 from trueup.jobs.searching import search
 from trueup.jobs.tally import Tally, tallied
@@ -116,7 +115,7 @@ async def run(plan: Plan, on_event: OnEvent) -> Outcome:
         budget = enough(plan)
         await plan.check()
         with RunFolder(plan.job.folder, method=str(plan.job.method)) as folder:
-            folder.write_text(job_file.FILE, plan.job.toml())
+            begin(plan, folder)
             with Calls(folder.calls) as calls:
                 return await _Running(plan, folder, calls, budget, on_event).whole()
     finally:

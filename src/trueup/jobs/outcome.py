@@ -1,6 +1,7 @@
 """What a run leaves behind, and whether it has.
 
     done = finished(plan)                # None where there is something to do yet
+    begin(plan, run_folder)              # so that the next process knows whose folder it is
     done = load(folder)
     done.aligned, done.results["summary"]
 
@@ -9,7 +10,9 @@ A folder holds one job's run: another job's, or the same on data that changed si
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +23,10 @@ from trueup.jobs import job as job_file
 from trueup.jobs.job import Job
 from trueup.jobs.plan import Plan
 from trueup.store import results as results_file
-from trueup.store.runs import read_run
+from trueup.store.runs import RunFolder, read_run
+
+INPUTS = "inputs.json"
+"""A run's file: the hash of the data and models that it was begun on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +42,10 @@ class Outcome:
 
 
 def finished(plan: Plan) -> Outcome | None:
-    """The run's outcome if it has one. Raises `SettingsError` where another job has the folder."""
+    """The run's outcome if it has one.
+
+    Raises `SettingsError` where another job has the folder, or this one on other data or models.
+    """
     folder = plan.job.folder
     if results_file.is_fresh(folder):
         return None
@@ -51,17 +60,24 @@ def finished(plan: Plan) -> Outcome | None:
             f"{folder} holds the run of another job (different: {changed}): choose another folder "
             "with --out."
         )
+    if _inputs(folder) not in (None, plan.inputs):
+        raise SettingsError(
+            f"{folder} holds a run on other data or models than these now are: choose another "
+            "folder with --out, or put back what was changed."
+        )
     if read_run(folder).finished is None:
         return None
     found = load(folder)
-    if found.results.get("inputs") != plan.inputs:
-        raise SettingsError(
-            f"{folder} holds a finished run on other data or models than these now are: choose "
-            "another folder with --out."
-        )
     if found.results.get("stopped") and _limits(before) != _limits(plan.job):
         return None
     return found
+
+
+def begin(plan: Plan, folder: RunFolder) -> None:
+    """Write down what the run is of, before its first call. Raises `StoreError`."""
+    # The job first: a folder without one is taken for somebody else's.
+    folder.write_text(job_file.FILE, plan.job.toml())
+    folder.write_text(INPUTS, json.dumps({"inputs": plan.inputs}) + "\n")
 
 
 def load(folder: Path) -> Outcome:
@@ -69,6 +85,16 @@ def load(folder: Path) -> Outcome:
     again = f"Run `trueup align --job {folder / job_file.FILE}` to finish it."
     results = results_file.load(folder, again)
     return Outcome(folder, Aligned.load(folder), results, shown_again=True)
+
+
+def _inputs(folder: Path) -> object:
+    """What the folder's run was begun on; None where nothing says so."""
+    # Runs that were begun before there was the first file have it in the second, if they ended.
+    for name in (INPUTS, results_file.FILE):
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            found: object = json.loads((folder / name).read_text("utf-8"))["inputs"]
+            return found
+    return None
 
 
 def _changed(before: Job, now: Job) -> list[str]:
