@@ -172,6 +172,11 @@ def test_a_price_is_of_a_role_or_a_model() -> None:
     given = ["policy=1,2", "endpoint:http://host/v1?x=1#m=3,4"]
     prices = {"policy": (1.0, 2.0), "endpoint:http://host/v1?x=1#m": (3.0, 4.0)}
     assert read_prices(given) == prices and Job(prices=prices).prices == prices
+    for amounts in ("nan,nan", "-1,1", "0,inf"):
+        with pytest.raises(SettingsError, match="makes no sense"):
+            read_prices([f"policy={amounts}"])
+        with pytest.raises(SettingsError, match="makes no sense"):
+            Job(prices={"policy": tuple(map(float, amounts.split(",")))})
     with pytest.raises(SettingsError, match="'cheap' is no price") as refused:
         read_prices(["endpoint:http://me:s3cr3t@host#m=cheap"])
     assert "s3cr3t" not in str(refused.value)

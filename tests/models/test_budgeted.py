@@ -15,7 +15,7 @@ from trueup.models.model import Model
 from trueup.models.remembered import Remembered
 from trueup.models.scripted import Scripted
 from trueup.store.calls import Calls
-from trueup.types import Choice, Reply, Request, Sampling, Usage
+from trueup.types import Choice, Message, Reply, Request, Sampling, Usage
 
 FREE = Price(0, 0)
 REPLY = Reply((Choice("Yes."),), Usage(70, 30, 50), 0.1)
@@ -246,6 +246,30 @@ async def test_money_is_counted_by_the_price() -> None:
     assert budget.left().usd == 0
 
 
+@pytest.mark.parametrize(
+    ("told", "tokens", "usd"),
+    [(Usage(70, 30), 100, 0.013), (Usage(), 23, 0.0025), (Usage(tokens_in=70), 72, 0.0074)],
+)
+async def test_what_a_server_does_not_tell_is_counted_by_its_letters(
+    tmp_path: Path, told: Usage, tokens: int, usd: float
+) -> None:
+    request = Request((Message("system", "x" * 50), Message("user", "y" * 53)))
+    reply = Reply((Choice("12345678"),), told)
+    with Calls(tmp_path / "calls.sqlite") as calls:
+        for _ in range(2):  # the second time out of the store
+            budget = Budget(tokens=1000)
+            scripted = Scripted(lambda request: reply, price=Price(100, 200))
+            model = Budgeted(Remembered(scripted, calls, "policy"), budget)
+            assert (await model.reply(request)).usage == told
+            assert (budget.spent.tokens, budget.spent.usd) == (tokens, pytest.approx(usd))
+        assert calls.ledger().file["policy"].tokens_in == told.tokens_in
+
+
+async def test_a_limit_is_reached_though_usage_is_never_told() -> None:
+    silent = Reply((Choice("z" * 500),))
+    assert await until_spent(Budgeted(Scripted(lambda request: silent), Budget(tokens=1000))) == 10
+
+
 def test_money_needs_a_price() -> None:
     with pytest.raises(SettingsError, match=r"budget of 2\.0 usd, but the price of gpt is not"):
         Budgeted(Scripted([], identity="gpt"), Budget(usd=2.0))
@@ -295,6 +319,12 @@ def test_limits_that_make_no_sense(name: str, limit: float) -> None:
 
 
 # ---------------------------------------------------------------------- prices
+
+
+@pytest.mark.parametrize("price", [(math.nan, 0), (0, -1), (math.inf, 0), (1, 1, math.nan)])
+def test_prices_that_make_no_sense(price: tuple[float, ...]) -> None:
+    with pytest.raises(SettingsError, match=r"makes no sense.*--price"):
+        Price(*price)
 
 
 @given(

@@ -19,14 +19,13 @@ from trueup.errors import SettingsError
 from trueup.jobs.plan import Plan
 from trueup.judges import likelihood, perplexity
 from trueup.judges.template import Template
-from trueup.models.budgeted import Budget
+from trueup.models.budgeted import LETTERS_PER_TOKEN, Budget
 from trueup.models.named import is_remote
 from trueup.prompt.composed import rounds_within
 from trueup.prompt.demonstrations import ITERATIONS
 
 HOPELESS = 2
 """A budget of tokens or money this many times below what seems needed is refused."""
-LETTERS_PER_TOKEN = 5
 TURN = 7
 """Tokens that a chat template adds to each turn."""
 SHOWN = 3

@@ -28,6 +28,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from trueup.aligned import told
 from trueup.errors import SettingsError
+from trueup.models import budgeted
 from trueup.models.budgeted import Budget
 from trueup.models.named import storable
 from trueup.paths import expanded
@@ -149,7 +150,8 @@ class Job(BaseModel):
     @field_validator("prices")
     @classmethod
     def _priced(cls, prices: dict[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
-        for name in prices:
+        for name, price in prices.items():
+            budgeted.Price(*price)
             if ":" not in storable(name) and name not in PRICED:
                 raise ValueError(
                     f"{name!r} is neither a role ({', '.join(PRICED)}) nor a model such as "
@@ -306,5 +308,6 @@ def read_prices(given: list[str]) -> dict[str, tuple[float, float]]:
                 f"{amounts!r} is no price: write ROLE=IN,OUT or MODEL=IN,OUT in USD per million "
                 "tokens, as in policy=0.15,0.60."
             ) from None
+        budgeted.Price(tokens_in, tokens_out)
         prices[role.strip()] = (tokens_in, tokens_out)
     return prices

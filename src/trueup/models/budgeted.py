@@ -8,7 +8,9 @@
 
 A call is reserved before it is made, so a limit of ten lets exactly ten out, however many ask at
 once. What a call costs in tokens and money is known when it ends: those limits can be passed, by
-what was under way when they were reached and no more.
+what was under way when they were reached and no more. Where a server does not say what a call used,
+the budget counts what its letters suggest, or a limit would never be reached; the ledger of the
+store holds only what was said.
 
 A reply out of a store behind the budget counts like a paid one, and no limit refuses it. So a job
 that was killed and run again comes as far as it had come and has spent as much there, and of what
@@ -27,14 +29,18 @@ those that are not stored are refused once a limit is reached.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from trueup.errors import BudgetSpent, SettingsError
 from trueup.models.model import Embeddings, Model
 from trueup.types import Reply, Request, Usage
+
+LETTERS_PER_TOKEN = 5
+"""Measured, for English: what a token is taken to be where nothing says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +51,16 @@ class Price:
     usd_per_million_out: float
     usd_per_million_cached: float | None = None
     """For input tokens out of the server's cache; None where they cost as much as the others."""
+
+    def __post_init__(self) -> None:
+        """Raises `SettingsError` for what no limit could be kept with."""
+        cached = self.usd_per_million_cached or 0.0
+        for usd in (self.usd_per_million_in, self.usd_per_million_out, cached):
+            if not 0 <= usd < math.inf:  # NaN is not, either
+                raise SettingsError(
+                    f"A price of {usd} makes no sense. Give USD per million tokens from 0 up, as "
+                    "in --price policy=0.15,0.60."
+                )
 
     def usd(self, usage: Usage) -> float:
         """What one call cost."""
@@ -69,7 +85,7 @@ class Spent:
     calls: int
     """Calls that were answered or are under way."""
     tokens: int
-    """Tokens in and out of the calls that were answered, like `usd`."""
+    """Tokens in and out of the calls that were answered, like `usd`; estimated where not told."""
     usd: float
     minutes: float
     """Since the budget was made."""
@@ -206,6 +222,21 @@ class Budget:
         return key
 
 
+def _assumed(request: Request, reply: Reply) -> Usage:
+    """What a call used: as it was told, else by the texts alone, so that it is so in any run."""
+    told, prompt = reply.usage, request.prompt
+    asked = [prompt] if isinstance(prompt, str) else [turn.content for turn in prompt]
+    return replace(
+        told,
+        tokens_in=told.tokens_in or _tokens(asked),
+        tokens_out=told.tokens_out or _tokens([choice.text for choice in reply.choices]),
+    )
+
+
+def _tokens(texts: Sequence[str]) -> int:
+    return math.ceil(sum(map(len, texts)) / LETTERS_PER_TOKEN)
+
+
 def _key(address: str) -> int:
     return int(address[:16], 16)
 
@@ -251,8 +282,8 @@ class Budgeted:
         except BaseException:
             self._budget.give_back(address)
             raise
-        usd = self.price.usd(reply.usage) if self.price else 0.0
-        self._budget.settle(address, reply.usage, usd)
+        usage = _assumed(request, reply)
+        self._budget.settle(address, usage, self.price.usd(usage) if self.price else 0.0)
         return reply
 
     def has(self, address: str) -> bool:
