@@ -19,6 +19,8 @@ would have stopped, with one exception: where a limit of tokens or money is reac
 wait for replies (a judge's), which of them are refused depends on which replies come first, in any
 run. Whoever ends a search there writes it down, and closes the budget there when it is run again.
 
+Several replies to one prompt are one call to a server that draws them together, and one each to a
+server that does not.
 The same request asked again in one process counts once. A call that failed is not counted; one
 whose caller gave up waiting is, for it may well be answered.
 
@@ -37,6 +39,7 @@ from dataclasses import dataclass, replace
 
 from trueup.errors import BudgetSpent, SettingsError
 from trueup.models.model import Embeddings, Model
+from trueup.models.several import InParts, whole
 from trueup.types import Reply, Request, Usage
 
 LETTERS_PER_TOKEN = 5
@@ -253,6 +256,7 @@ class Budgeted:
         self._model = model
         self._budget = budget
         self._has: Callable[[str], bool] = getattr(model, "has", _nothing)
+        self._has_part: Callable[[Request], bool] = getattr(model, "has_part", _nothing)
         self._has_vectors: Callable[[Sequence[str]], bool] = getattr(model, "has_vectors", _nothing)
         self.price = price_of(model)
         """The wrapped model's."""
@@ -268,6 +272,11 @@ class Budgeted:
         return self._model.identity
 
     async def reply(self, request: Request) -> Reply:
+        return await whole(request, self._reply, self.reply)
+
+    async def _reply(self, request: Request) -> Reply:
+        if self.has_part(request):
+            raise InParts
         address = request.address(self.identity)
         self._budget.reserve(address, self._has)
         try:
@@ -289,6 +298,10 @@ class Budgeted:
     def has(self, address: str) -> bool:
         """Whether the wrapped model has the reply in a store."""
         return self._has(address)
+
+    def has_part(self, request: Request) -> bool:
+        """Whether the wrapped model has one of several replies in a store by itself."""
+        return self._has_part(request)
 
     def has_vectors(self, texts: Sequence[str]) -> bool:
         """Whether the wrapped model has the vectors of all these texts in a store."""

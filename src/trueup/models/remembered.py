@@ -10,6 +10,9 @@ thing at the same time share one call. Once a call is under way it is finished a
 whoever asked has stopped waiting: it is being paid for. A call that fails is not stored; all who
 wait for it see the error, and the next to ask tries again.
 
+From a server that draws one reply at a time each is stored by itself, and the request for several
+is put together from them whenever it is asked.
+
 The store is anything with the methods of `CallStore`; `store/calls.py` has the real one.
 """
 
@@ -24,7 +27,8 @@ import numpy as np
 
 from trueup.models.budgeted import price_of
 from trueup.models.model import Embeddings, Model
-from trueup.types import Reply, Request
+from trueup.models.several import InParts, lacks, part, whole
+from trueup.types import Reply, Request, Usage
 
 T = TypeVar("T")
 
@@ -82,13 +86,18 @@ class Remembered:
         return self._model.identity
 
     async def reply(self, request: Request) -> Reply:
+        return await whole(request, self._reply, self.reply)
+
+    async def _reply(self, request: Request) -> Reply:
         address = request.address(self.identity)
         reply = self._calls.get(address, role=self._role)
         if reply is not None:
             return reply
+        if self.has_part(request):
+            raise InParts
         task = self._asking.get(address)
         if task is None:
-            task = asyncio.create_task(self._ask(address, request))
+            task = asyncio.create_task(self._ask(request))
             _until_done(self._asking, [address], task)
             return await asyncio.shield(task)
         reply = await asyncio.shield(task)
@@ -98,6 +107,11 @@ class Remembered:
     def has(self, address: str) -> bool:
         """Whether the reply to the request of this address is in the store."""
         return address in self._calls
+
+    def has_part(self, request: Request) -> bool:
+        """Whether one of several replies to this is in the store by itself: so are all to be."""
+        places = range(request.sampling.n if request.sampling.n > 1 else 0)
+        return any(self.has(part(request, place).address(self.identity)) for place in places)
 
     def has_vectors(self, texts: Sequence[str]) -> bool:
         """Whether the vectors of all these texts are in the store."""
@@ -128,11 +142,19 @@ class Remembered:
         await asyncio.gather(*under_way, return_exceptions=True)
         await self._model.close()
 
-    async def _ask(self, address: str, request: Request) -> Reply:
+    async def _ask(self, request: Request) -> Reply:
         reply = await self._model.reply(request)
         # Handed to the writer before the next suspension: nothing can come between.
+        if not lacks(request, reply):
+            return await self._put(request, reply)
+        for place, choice in enumerate(reply.choices):
+            used = Usage() if place else reply.usage
+            await self._put(part(request, place), Reply((choice,), used, reply.seconds))
+        raise InParts
+
+    async def _put(self, request: Request, reply: Reply) -> Reply:
         return await self._calls.put(
-            address,
+            request.address(self.identity),
             role=self._role,
             model=self.identity,
             request=request,
