@@ -75,6 +75,9 @@ async def test_baselines_and_searches_are_measured_on_the_same_queries(tmp_path:
     assert Aligned.load(tmp_path / "compared" / "ours.toml").prompt.retrieval.k > 0
     page = (tmp_path / "compared" / "report.md").read_text()
     assert "| urial |" in page and "minus plain" in page and "gain per 100 tokens" in page
+    assert "(safety.svg)" in page
+    drawn = (tmp_path / "compared" / "safety.svg").read_text()
+    assert all(f">{name}</text>" in drawn for name in results["candidates"])
 
     # What was found is not tried on what its search has seen.
     found = str(tmp_path / "compared" / "ours.toml")

@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
@@ -96,6 +97,17 @@ async def test_before_and_after_on_the_same_queries(tmp_path: Path) -> None:
     assert first["answers"]["model"]["marks"]["balanced safety"] == 1.0
     assert json.loads((tmp_path / "run" / "results.json").read_text()) == found
     assert (tmp_path / "run" / "finished.json").exists()
+
+    page = (tmp_path / "run" / "report.md").read_text()
+    assert "| xstest | balanced safety ↑ | 0.50 " in page and "Follows XSTest" in page
+    assert "(figures.svg)" in page and "(safety.svg)" in page
+    drawn = ElementTree.parse(tmp_path / "run" / "safety.svg").getroot()
+    said = [one.text for one in drawn.iter("{http://www.w3.org/2000/svg}text")]
+    assert {"against", "model"} <= set(said)
+    assert any(one.startswith("attack success 1.00") for one in said)
+    drawn = ElementTree.parse(tmp_path / "run" / "figures.svg").getroot()
+    said = [one.text for one in drawn.iter("{http://www.w3.org/2000/svg}text")]
+    assert {"xstest: balanced safety", "0.50 → 1.00"} <= set(said)
 
 
 async def test_again_pays_nothing_and_more_queries_pay_for_themselves(tmp_path: Path) -> None:

@@ -53,6 +53,7 @@ def test_plain_words_stay_as_they_are() -> None:
     [
         ("a | b\nc", r"a \| b c"),
         ("<script>", "&lt;script&gt;"),
+        ("://", ":&#47;&#47;"),
         ("[x](http://y)", r"\[x\](http:&#47;&#47;y)"),
         ("- item", r"\- item"),
         ("1. item", r"1\. item"),

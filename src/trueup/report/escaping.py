@@ -29,7 +29,7 @@ def cell(text: object, longest: int = LONGEST_CELL) -> Safe:
     line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     line = re.sub(r"([\\`*_\[\]#|~!$])", r"\\\1", line)
     # A bare address becomes a link in many readers, and "1." or "-" a list.
-    line = re.sub(r"(?i)(https?|ftp)://", r"\1:&#47;&#47;", line).replace("@", "&#64;")
+    line = line.replace("://", ":&#47;&#47;").replace("@", "&#64;")
     return Safe(re.sub(r"^(\d+)([.)])(?=\s|$)", r"\1\\\2", re.sub(r"^([-+=])", r"\\\1", line)))
 
 
