@@ -34,20 +34,27 @@ Data = Annotated[
     typer.Option(help="Queries: a JSONL, CSV or Parquet file, NAME@PATH, hub:OWNER/NAME, seeds."),
 ]
 Column = Annotated[str | None, typer.Option(help="The column that holds the queries.")]
-HeldOut = Annotated[int | None, typer.Option(help="How many queries to report on.")]
+HeldOut = Annotated[
+    int | None,
+    typer.Option(help="How many queries to report on: 80, or as many as a small file allows."),
+]
 HeldOutData = Annotated[
     str | None, typer.Option(help="Queries to report on, from elsewhere than --data.")
 ]
 Demonstrations = Annotated[
     str | None, typer.Option(help="The pool to show from: bundled, long, none, or a file.")
 ]
-Calls = Annotated[int | None, typer.Option(help="Policy calls of a search.")]
+Calls = Annotated[
+    int | None, typer.Option(help="Policy calls of a search: 300, or no limit with --published.")
+]
 Format = Annotated[
     str | None,
     typer.Option("--format", help="turns or system for chat models, raw for base models."),
 ]
-MaxTokens = Annotated[int | None, typer.Option(help="The longest reply, in tokens.")]
-Seed = Annotated[int | None, typer.Option(help="What all chance depends on.")]
+MaxTokens = Annotated[
+    int | None, typer.Option(help="Longest reply in tokens: 256; embedded 40; --published 2048.")
+]
+Seed = Annotated[int | None, typer.Option(help="What all chance depends on; 0 unless given.")]
 BudgetCalls = Annotated[int | None, typer.Option(help="Most calls of all roles.")]
 BudgetTokens = Annotated[int | None, typer.Option(help="Most tokens, in and out.")]
 BudgetUsd = Annotated[float | None, typer.Option(help="Most money; see --price.")]

@@ -28,6 +28,7 @@ from trueup.jobs.trials import OnEvent, Trials
 from trueup.models.budgeted import Budget
 from trueup.prompt.prompt import Prompt
 from trueup.prompt.random_search import random_search
+from trueup.prompt.settings import CALLS
 from trueup.report.markdown import interval
 from trueup.store.runs import RunFolder
 
@@ -130,7 +131,7 @@ async def _searched(one: Contender, trials: Trials, share: Budget) -> tuple[Sear
     if one.search == "random":
         found = await random_search(
             models["policy"], judge, plan.search, start=plan.start, pool=plan.pool,
-            remedies=plan.remedies, calls=allowed or 300, sampling=plan.sampling,
+            remedies=plan.remedies, calls=allowed or CALLS, sampling=plan.sampling,
             seed=plan.settings.seed,
         )  # fmt: skip
         # Its own note says why, where a budget ended it.

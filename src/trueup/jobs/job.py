@@ -32,6 +32,7 @@ from trueup.models import budgeted
 from trueup.models.budgeted import Budget
 from trueup.models.named import storable
 from trueup.paths import expanded
+from trueup.prompt.settings import CALLS
 
 FILE = "job.toml"
 RUNS = "runs"
@@ -248,7 +249,7 @@ class Job(BaseModel):
                 "judge_model": self._of_judge(judge, self.judge_model),
                 "report_judge": second,
                 "report_judge_model": self._of_judge(second, self.report_judge_model),
-                "calls": self.calls or (None if self.published else 300),
+                "calls": self.calls or (None if self.published else CALLS),
                 "k": self.k if self.k is not None else 2 if self.published else 0,
                 "max_tokens": self.max_tokens or reply,
                 "frequency_penalty": (

@@ -17,7 +17,7 @@ from trueup.data import leaks, read_demonstrations, read_queries, split, without
 from trueup.data.likeness import WordIndex, query_text, words
 from trueup.errors import DataError, SettingsError
 from trueup.jobs.job import Job
-from trueup.prompt.settings import Settings
+from trueup.prompt.settings import CALLS, Settings
 from trueup.types import Demonstration, Query
 
 HELD_OUT = 80
@@ -78,7 +78,7 @@ def _validation(job: Job, settings: Settings, left: int) -> int:
     """How many queries choose among the finalists: no more than the search can pay for."""
     if settings.validation == 0:
         return 0
-    affordable = (job.calls or 300) // (3 * settings.finalists)
+    affordable = (job.calls or CALLS) // (3 * settings.finalists)
     return job.validation or max(FEWEST, min(VALIDATION, left // 3, affordable))
 
 

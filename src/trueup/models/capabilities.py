@@ -50,7 +50,7 @@ _WITHOUT: dict[Feature, str] = {
     "temperature": "takes no temperature: it samples as it likes",
     "top_p": "takes no top_p: it samples as it likes",
     "frequency_penalty": "takes no frequency penalty: its replies may repeat themselves more",
-    "usage": "reports no token usage: tokens count as zero in budgets and reports",
+    "usage": "reports no token usage: budgets go by letters, reports say zero tokens",
     "forced": "cannot be made to give a certain reply: judges by perplexity cannot use it",
 }
 

@@ -31,7 +31,7 @@ from trueup.models.address import address, one_line
 from trueup.models.capabilities import Capabilities
 from trueup.models.doubts import Doubts, keeps_silent
 from trueup.models.line import Again, Answer, Line
-from trueup.models.model import Embeddings
+from trueup.models.model import TEXTS_AT_ONCE, Embeddings
 from trueup.models.pace import Pace
 from trueup.models.patience import Patience, told
 from trueup.models.refusals import AGAIN, UNKNOWN_PATH, Meaning, understood
@@ -42,8 +42,6 @@ T = TypeVar("T")
 
 LONGEST_CHARACTER = 4
 """Bytes, and so tokens, that one character can be spread over."""
-TEXTS_PER_CALL = 64
-"""Texts sent to the embedding endpoint at a time."""
 LONGEST_NAME = 80
 """Letters of a model's name that are shown where a server lists it."""
 
@@ -135,7 +133,7 @@ class Endpoint:
 
     async def embed(self, texts: Sequence[str]) -> Embeddings:
         """Unit vectors from the server's embedding endpoint, one row a text."""
-        parts = [texts[i : i + TEXTS_PER_CALL] for i in range(0, len(texts), TEXTS_PER_CALL)]
+        parts = [texts[i : i + TEXTS_AT_ONCE] for i in range(0, len(texts), TEXTS_AT_ONCE)]
         rows = await together([self._embed(part) for part in parts])
         vectors = np.array([row for part in rows for row in part], dtype=np.float32)
         if not len(texts):

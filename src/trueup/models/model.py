@@ -25,6 +25,10 @@ Embeddings = NDArray[np.float32]
 """Shape (texts, dimensions), rows of unit length."""
 
 
+TEXTS_AT_ONCE = 64
+"""Embedded by one request."""
+
+
 @runtime_checkable
 class Model(Protocol):
     """Answers messages (`Request.prompt` a tuple) or continues text (a string)."""

@@ -26,14 +26,11 @@ from typing import Protocol, TypeVar
 import numpy as np
 
 from trueup.models.budgeted import price_of
-from trueup.models.model import Embeddings, Model
+from trueup.models.model import TEXTS_AT_ONCE, Embeddings, Model
 from trueup.models.several import InParts, lacks, part, whole
 from trueup.types import Reply, Request, Usage
 
 T = TypeVar("T")
-
-TEXTS_AT_ONCE = 64
-"""Texts that are embedded and stored together: what an endpoint sends in one request."""
 
 
 class CallStore(Protocol):

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from trueup.errors import SettingsError
 from trueup.types import Sampling
 
+CALLS = 300
+"""Policy calls of a search, unless others are given."""
 WRITER_SAMPLING = Sampling(temperature=0.2, top_p=0.95, max_tokens=2048)
 
 
@@ -47,7 +49,7 @@ class Settings:
     """Queries answered under the prompt as given, before anything is proposed."""
     learn: bool = False
     """Add what the first answers teach to the pool before it is shown to anyone."""
-    calls: int | None = 300
+    calls: int | None = CALLS
     """Policy calls of the whole search, validation included; None for no limit."""
     validation: int = 32
     """Queries on which the finalists are compared; 0 returns the search's own favourite."""
