@@ -80,7 +80,7 @@ async def test_the_same_request_counts_once() -> None:
 
 async def test_what_is_under_way_is_told_apart_from_what_is_answered() -> None:
     """Time left is judged by the answered: at the end dozens are begun and none is to follow."""
-    budget, gate = Budget(), asyncio.Event()
+    budget, gate = Budget(calls=3), asyncio.Event()
 
     class Waiting(Scripted):
         async def reply(self, request: Request) -> Reply:
@@ -91,6 +91,8 @@ async def test_what_is_under_way_is_told_apart_from_what_is_answered() -> None:
     asked = [asyncio.create_task(model.reply(ask(number // 2))) for number in range(6)]
     await asyncio.sleep(0)
     assert (budget.spent.calls, budget.under_way) == (3, 3)
+    with pytest.raises(BudgetSpent, match=r"after 3 calls \(3 under way\), 0 tokens"):
+        budget.check()
     gate.set()
     await asyncio.gather(*asked)
     assert (budget.spent.calls, budget.under_way) == (3, 0)

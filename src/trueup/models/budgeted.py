@@ -168,11 +168,12 @@ class Budget:
             ("minutes", self.minutes, spent.minutes),
         ):
             if limit is not None and used >= limit:
+                waiting = self.under_way
+                calls = f"{spent.calls:,} calls" + (f" ({waiting:,} under way)" if waiting else "")
                 raise BudgetSpent(
-                    f"The budget of {limit:,} {name} is spent, after {spent.calls:,} calls, "
-                    f"{spent.tokens:,} tokens, {spent.usd:.4f} usd and {spent.minutes:.1f} "
-                    f"minutes. Raise it with --budget-{name} and run again: what was answered is "
-                    "not paid twice."
+                    f"The budget of {limit:,} {name} is spent, after {calls}, {spent.tokens:,} "
+                    f"tokens, {spent.usd:.4f} usd and {spent.minutes:.1f} minutes. Raise it with "
+                    f"--budget-{name} and run again: what was answered is not paid twice."
                 )
 
     def reserve(self, address: str, stored: Callable[[str], bool]) -> None:
