@@ -308,6 +308,38 @@ def test_an_interrupted_run_says_how_to_go_on(tmp_path: Path) -> None:
     assert process.returncode == 130
 
 
+@pytest.mark.skipif(os.name != "posix", reason="sends a signal")
+def test_a_second_interrupt_ends_what_would_not_stop() -> None:
+    code = """
+import asyncio
+from trueup.commands.starting import running
+
+async def stubborn():
+    try:
+        print("ready", flush=True)
+        await asyncio.sleep(60)
+    finally:
+        print("stopping", flush=True)
+        await asyncio.sleep(60)
+
+running(stubborn(), "Bye.")
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", code],
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1] / "src")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as process:
+        assert process.stdout is not None
+        for said in ("ready", "stopping"):
+            assert process.stdout.readline() == f"{said}\n"
+            process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == (130, "\nStopped. Bye.\n")
+
+
 def test_the_page_about_the_command_line_is_up_to_date() -> None:
     written = Path(__file__).parents[1] / "docs" / "cli.md"
     assert written.read_text("utf-8") == page(), "run `make docs`"
