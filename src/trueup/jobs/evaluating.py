@@ -87,9 +87,11 @@ async def run(prepared: Prepared, on_event: Callable[[Told], None]) -> EvaluateO
             results = await _Running(prepared, folder, calls, budget, on_event).whole()
             text = json.dumps(results, indent=1)
             folder.write_text(results_file.FILE, text + "\n")
-            for name, picture in drawn(json.loads(text)).items():
+            written = json.loads(text)
+            pictures = drawn(written)
+            for name, picture in pictures.items():
                 folder.write_text(name, picture)
-            folder.write_text("report.md", page(json.loads(text)))
+            folder.write_text("report.md", page(written, pictures))
             folder.finish(results["summary"])
         return EvaluateOutcome(job.folder, results)
     finally:

@@ -1,8 +1,8 @@
 """What `trueup evaluate` found, as tables, as a page and as pictures.
 
     headlines(results).rows                     # results: what results.json holds
-    folder.write_text("report.md", page(results))
-    for name, svg in drawn(results).items(): ...
+    pictures = drawn(results)                   # by the names of their files
+    text = page(results, pictures)
 
 Where two were evaluated, every figure of the benchmarks is drawn under both; where a benchmark has
 both axes of safety, they are drawn against each other. Nothing is measured here.
@@ -10,7 +10,7 @@ both axes of safety, they are drawn against each other. Nothing is measured here
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -76,14 +76,14 @@ def ended(results: Mapping[str, Any]) -> list[str]:
     return told
 
 
-def page(results: Mapping[str, Any]) -> str:
-    """The results as Markdown, their pictures beside them."""
+def page(results: Mapping[str, Any], pictures: Container[str] = ()) -> str:
+    """The results as Markdown, with these pictures beside it."""
     who = [f"- {cell(label)}: {cell(one['told'])}" for label, one in results["models"].items()]
     parts = [
         "# Evaluated",
         f"**{cell(results['summary'])}**",
         "\n".join([*who, f"- judge: {cell(results['judge'])}"]),
-        *(f"![{words}]({name})" for name, words in WORDS.items() if name in drawn(results)),
+        *(f"![{words}]({name})" for name, words in WORDS.items() if name in pictures),
         as_page(replace(headlines(results), title="Headlines")),
         "\n".join(f"- {cell(told)}" for told in (*remarks(results), *ended(results))),
     ]
