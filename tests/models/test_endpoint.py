@@ -36,12 +36,6 @@ HASTY = Patience(attempts=4, seconds=20, first_wait=0.001, longest_wait=0.002)
 
 
 @pytest.fixture
-async def server() -> AsyncIterator[FakeServer]:
-    async with FakeServer() as fake:
-        yield fake
-
-
-@pytest.fixture
 async def model(server: FakeServer) -> AsyncIterator[Endpoint]:
     endpoint = Endpoint(server.url, "fake", patience=HASTY, timeout=5)
     yield endpoint

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from tests.models.fake_server import Body, FakeServer, status
 from trueup.errors import ModelRefused
-from trueup.models import embedded
+from trueup.models import gguf
 from trueup.models.embedded import Embedded
 from trueup.models.endpoint import Endpoint
 from trueup.models.patience import Patience
@@ -155,7 +155,7 @@ def test_requests_without_a_forced_reply_keep_their_address() -> None:
     assert ASKED.address("m") != Request(ASKED.prompt, ASKED.sampling).address("m")
 
 
-missing = not all(importlib.util.find_spec(name) for name in ("xllamacpp", embedded.CARRIER))
+missing = not all(importlib.util.find_spec(name) for name in ("xllamacpp", gguf.CARRIER))
 
 
 @pytest.mark.embedded

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -27,12 +26,6 @@ VARIABLES = ("TRUEUP_API_KEY", "TRUEUP_API_KEY_FILE", "OPENAI_API_KEY", "OPENROU
 def no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in VARIABLES:
         monkeypatch.delenv(variable, raising=False)
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[FakeServer]:
-    async with FakeServer() as fake:
-        yield fake
 
 
 async def sent_key(name: str, server: FakeServer, **settings: Any) -> str | None:

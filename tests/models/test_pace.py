@@ -110,11 +110,19 @@ def test_what_was_sent_together_is_cut_for_once() -> None:
     assert (level.allowed, level.epoch) == (8, 1)
 
 
-def test_a_server_that_answers_late_is_given_less_and_later_more_again() -> None:
+@pytest.mark.parametrize(
+    "spells",
+    [
+        pytest.param(((0.5, 60), (3.0, 12), (0.5, 60)), id="late, and later well again"),
+        pytest.param(((0.5, 60), (3.0, 9), (3.0, 30)), id="late, and a cut makes nothing faster"),
+    ],
+)
+def test_a_server_that_answers_late_is_given_less_and_then_as_much_again(
+    spells: tuple[tuple[float, int], ...],
+) -> None:
     async def main() -> list[int]:
-        server, pace = Server(64, 0.5), Pace(64)
-        levels = []
-        for seconds, long in ((0.5, 60), (3.0, 12), (0.5, 60)):
+        server, pace, levels = Server(64, 0.5), Pace(64), []
+        for seconds, long in spells:
             server.seconds = seconds
             await flood(pace, server.ask, long)
             levels.append(pace.allowed)
@@ -181,18 +189,6 @@ def test_one_kind_of_answers_does_not_drown_what_another_says() -> None:
         return pace.allowed
 
     assert 14 <= run(main()) <= 36
-
-
-def test_a_cut_that_made_nothing_faster_is_undone() -> None:
-    async def main() -> list[int]:
-        server, pace, levels = Server(1000, 0.5), Pace(64), []
-        for seconds, long in ((0.5, 60), (3.0, 9), (3.0, 30)):
-            server.seconds = seconds
-            await flood(pace, server.ask, long)
-            levels.append(pace.allowed)
-        return levels
-
-    assert run(main()) == [64, 48, 64]
 
 
 def test_errors_that_say_nothing_of_load_shrink_nothing() -> None:

@@ -22,12 +22,6 @@ def ask(text: str = "hi", **settings: Any) -> Request:
 
 
 @pytest.fixture
-async def server() -> AsyncIterator[FakeServer]:
-    async with FakeServer() as fake:
-        yield fake
-
-
-@pytest.fixture
 async def model(server: FakeServer) -> AsyncIterator[Endpoint]:
     """One that has answered."""
     endpoint = Endpoint(server.url, "fake", patience=HASTY)

@@ -26,7 +26,7 @@ from typing import Annotated, Any, Literal, Self
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from trueup.aligned import told
+from trueup.aligned import JOB, told
 from trueup.errors import SettingsError
 from trueup.models import budgeted
 from trueup.models.budgeted import Budget
@@ -34,7 +34,7 @@ from trueup.models.named import storable
 from trueup.paths import expanded
 from trueup.prompt.settings import CALLS
 
-FILE = "job.toml"
+FILE = JOB
 RUNS = "runs"
 EMBEDDED_REPLY = 40
 """Tokens. On two cores the embedded model writes and reads about 250 a second in all."""

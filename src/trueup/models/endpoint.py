@@ -27,14 +27,15 @@ import numpy as np
 
 from trueup.errors import ModelError, ModelRefused, ModelUnavailable, SettingsError
 from trueup.models import shape, wire
-from trueup.models.address import address, one_line
+from trueup.models.address import address
 from trueup.models.capabilities import Capabilities
 from trueup.models.doubts import Doubts, keeps_silent
 from trueup.models.line import Again, Answer, Line
 from trueup.models.model import TEXTS_AT_ONCE, Embeddings
+from trueup.models.offered import listed, offered, unknown
 from trueup.models.pace import Pace
 from trueup.models.patience import Patience, told
-from trueup.models.refusals import AGAIN, UNKNOWN_PATH, Meaning, understood
+from trueup.models.refusals import UNKNOWN_PATH, Meaning, understood
 from trueup.models.several import each, joined, together
 from trueup.types import Reply, Request
 
@@ -42,8 +43,6 @@ T = TypeVar("T")
 
 LONGEST_CHARACTER = 4
 """Bytes, and so tokens, that one character can be spread over."""
-LONGEST_NAME = 80
-"""Letters of a model's name that are shown where a server lists it."""
 
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -146,12 +145,12 @@ class Endpoint:
 
         Raises `ModelUnavailable` or `ModelRefused`. A server without a list of models passes.
         """
-        answer = await self._line.send("models", None, lambda: "check", _listed, quickly=True)
+        answer = await self._line.send("models", None, lambda: "check", listed, quickly=True)
         if answer.status in (401, 403):
             raise await self._refusal(self._meaning(answer))
-        offered = _models(answer)
-        if offered and not any(model.answers_to(self._model) for model in offered):
-            raise self._unknown_model([model.name for model in offered])
+        there = offered(answer)
+        if there and not any(model.answers_to(self._model) for model in there):
+            raise unknown(self._server, self._model, there)
 
     async def close(self) -> None:
         """Close the connections; the next request opens new ones."""
@@ -376,34 +375,10 @@ class Endpoint:
                 f"environment variable {self._api_key_env}{then}"
             )
         if meaning.unknown_model:
-            answer = await self._line.send("models", None, lambda: "models", _listed, quickly=True)
-            return self._unknown_model([model.name for model in _models(answer)])
+            answer = await self._line.send("models", None, lambda: "models", listed, quickly=True)
+            return unknown(self._server, self._model, offered(answer))
         return error(self._server.redacted(f"{self._server} {meaning.final}{then}"))
-
-    def _unknown_model(self, offered: Sequence[str]) -> ModelRefused:
-        names = [one_line(self._server.redacted(name), LONGEST_NAME) for name in offered[:8]]
-        there = f" It offers {', '.join(names)}." if offered else ""
-        more = f" And {len(offered) - 8} more." if len(offered) > 8 else ""
-        return ModelRefused(
-            f"{self._server} has no model {self._model!r}: name another.{there}{more}"
-        )
 
 
 def _schema(request: Request) -> str:
     return json.dumps(request.schema, sort_keys=True)
-
-
-def _listed(answer: Answer) -> Answer:
-    """A list of models, or an answer that will never be one."""
-    if answer.status not in AGAIN and answer.status < 500:
-        return answer
-    wait = told(answer.headers.get("Retry-After"), answer.headers.get("Date"))
-    raise Again(f"it answered {answer.status}", wait)
-
-
-def _models(answer: Answer) -> tuple[wire.Offered, ...]:
-    """Every model offered; nothing when the server does not tell."""
-    try:
-        return wire.read_models(answer.data()) if answer.status == 200 else ()
-    except (ValueError, RecursionError):
-        return ()
